@@ -1,0 +1,33 @@
+"""Finds the shipped fact files by kind and id; a path to a user's own TOML file works wherever an id does."""
+
+from functools import cache
+from pathlib import Path
+
+from .errors import ConfigError, nearest
+
+ROOT = Path(__file__).parent
+KINDS = ("chips", "laws", "models", "workloads", "scenarios", "engines", "shapes")
+
+
+@cache
+def ids(kind: str) -> tuple[str, ...]:
+    """Return the sorted ids of a kind, one of `KINDS`."""
+    return tuple(sorted(p.stem for p in (ROOT / kind).glob("*.toml")))
+
+
+def path_of(kind: str, name: str) -> Path:
+    """Return the file of ``name``: a shipped id, or a path that ends in ``.toml``.
+
+    Raises:
+        ConfigError: no such id or file; names the nearest id.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"{name}: no such file")
+        return path
+    known = ids(kind)
+    if name not in known:
+        hint = nearest(name, known) or f"; the ids are {', '.join(known)}"
+        raise ConfigError(f"unknown {kind[:-1]} '{name}'{hint}")
+    return ROOT / kind / f"{name}.toml"

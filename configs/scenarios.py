@@ -1,0 +1,53 @@
+"""Questions worth keeping: any of the planner's flags, by name, in a TOML file."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .catalog import path_of
+from .loader import Names, Number, Text, read_toml
+
+# One entry per question a user can ask; the command line's flags are these keys with dashes.
+SETTINGS = {
+    "lifetime_tokens": Number("tokens, prompt and answer together", 0.0, 1e30, required=False),
+    "quality_like": Number("parameters", 1e6, 1e15, required=False),
+    "target_loss": Number("nats per token", 1e-3, 20.0, required=False),
+    "budget_usd": Number("US dollars", 1.0, 1e18, required=False),
+    "law": Text(required=False),
+    "objective": Text(("usd", "flops", "joules"), required=False),
+    "chips": Names(required=False),
+    "workload": Text(required=False),
+    "input_tokens": Number("mean tokens per request", 1.0, 1e8, required=False),
+    "output_tokens": Number("mean tokens per request", 1.0, 1e8, required=False),
+    "cached_fraction": Number("fraction of input tokens", 0.0, 0.999, required=False),
+    "tpot_ms": Number("milliseconds", 1e-3, 1e9, required=False),
+    "ttft_ms": Number("milliseconds", 1e-3, 1e9, required=False),
+    "lifetime_days": Number("days", 1e-2, 1e5, required=False),
+    "peak_to_mean": Number("ratio of peak to mean request rate", 1.0, 1e3, required=False),
+    "precision": Text(("bf16", "fp8", "int8", "fp4"), required=False),
+    "max_sparsity": Number("total over active parameters", 1.0, 1e3, required=False),
+    "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
+    "engine": Text(required=False),
+}
+
+
+@dataclass(frozen=True)
+class ScenarioFacts:
+    """A named question: the settings it fixes, and why they are worth asking."""
+
+    id: str
+    name: str
+    settings: dict[str, Any]
+    tables: dict[str, Any]
+
+
+def load_scenario(name: str) -> ScenarioFacts:
+    """Load a scenario by id or by path to a TOML file.
+
+    Raises:
+        ConfigError: unknown id, unknown setting, or a value outside its range.
+    """
+    path = path_of("scenarios", name)
+    described = {"name": Text(required=False), "source": Text(required=False), "note": Text(required=False)}
+    raw = read_toml(path, {**described, **SETTINGS})
+    settings = {k: v for k, v in raw.items() if k in SETTINGS}
+    return ScenarioFacts(id=path.stem, name=raw.get("name", path.stem), settings=settings, tables=raw)

@@ -1,0 +1,10 @@
+"""What hardware takes: seconds, bytes and joules of chips, links and operations."""
+
+from .chip import Chip as Chip
+from .chip import Efficiency as Efficiency
+from .chip import Scalar as Scalar
+from .chip import Slice as Slice
+from .roofline import Operation as Operation
+from .roofline import Part as Part
+from .roofline import scaled as scaled
+from .roofline import total as total

@@ -1,0 +1,105 @@
+"""The discrete part of a plan: chip, chips per replica and precision, enumerated and stacked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import configs
+
+from .scenario import PRECISION_CHOICES, Scenario
+
+REPLICA_SIZES = (1, 2, 4, 8, 16, 32, 64)
+LANES = (64, 512)  # choices are padded to one of these, so that one compiled program serves most questions
+
+# Bytes of a weight and of a KV element. FP4 is NVFP4: 4 bits and an 8-bit scale per 16 weights
+# (NVIDIA, "Introducing NVFP4", 2025-06); its engines keep KV in FP8, as FP8 and INT8 ones do here.
+BYTES = {"bf16": (2.0, 2.0), "fp8": (1.0, 1.0), "int8": (1.0, 1.0), "fp4": (0.5625, 1.0)}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One chip, replica size and precision, with the training utilisation it is planned with."""
+
+    chip: configs.ChipFacts
+    n_chips: int
+    precision: str
+    training_mfu: float
+    mfu_measured: bool
+    usd_per_hour: float | None
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the choice in SI units as the nested dict that the compiled planner takes."""
+        chip = self.chip
+        weight, kv = BYTES[self.precision]
+        return {
+            "chip": {
+                "peak_flops_per_s": {p: chip.peak_flops_per_s.get(p, 1.0) for p in configs.PRECISIONS},
+                "hbm_bytes": chip.hbm_bytes,
+                "hbm_bytes_per_s": chip.hbm_bytes_per_s,
+                "link_bytes_per_s": chip.link_bytes_per_s,
+                "domain_chips": chip.domain_chips,
+                "scale_out_bytes_per_s": chip.scale_out_bytes_per_s,
+                "power_w": chip.power_w,
+                "usd_per_s": (self.usd_per_hour or 0.0) / 3600.0,
+                "training_mfu": self.training_mfu,
+            },
+            "n_chips": float(self.n_chips),
+            "precision": {
+                "weight_bytes": weight,
+                "kv_bytes": kv,
+                "use": {p: float(p == self.precision) for p in configs.PRECISIONS},
+            },
+        }
+
+
+@cache
+def typical_mfu() -> float:
+    """Return the median of the measured chips' bf16 training utilisations, for chips without their own."""
+    measured = [configs.load_chip(i).training_mfu for i in configs.ids("chips")]
+    return median(m["bf16"] for m in measured if "bf16" in m)
+
+
+def enumerate_choices(scenario: Scenario, sizes: Sequence[int] = REPLICA_SIZES) -> list[Choice]:
+    """Return every combination that the scenario allows.
+
+    Raises:
+        ConfigError: a chip without a price where dollars are asked for, or without the precision asked for.
+    """
+    wanted = scenario.settings.get("precision")
+    override = scenario.settings.get("chip_usd_per_hour")
+    out = []
+    for chip in scenario.chips:
+        price = override or chip.usd_per_hour
+        if price is None and scenario.settings["objective"] == "usd":
+            raise configs.ConfigError(
+                f"chip '{chip.id}' has no rental price: give --chip-usd-per-hour, or leave it out of --chips"
+            )
+        native = tuple(chip.peak_flops_per_s)
+        if wanted and wanted not in native:
+            raise configs.ConfigError(
+                f"precision '{wanted}' has no matrix units on chip '{chip.id}', which has {', '.join(native)}"
+            )
+        mfu = chip.training_mfu.get("bf16")
+        for size in sizes:
+            for precision in (wanted,) if wanted else PRECISION_CHOICES:
+                if precision in native:
+                    out.append(Choice(chip, size, precision, mfu or typical_mfu(), mfu is not None, price))
+    return out
+
+
+def stack(choices: Sequence[Choice]) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the choices' numbers as arrays of a padded length, and the mask of the real ones."""
+    lanes = next((n for n in LANES if n >= len(choices)), -(-len(choices) // LANES[-1]) * LANES[-1])
+    rows = [c.numbers() for c in choices]
+    rows += [rows[-1]] * (lanes - len(rows))
+    return _stack(rows), (np.arange(lanes) < len(choices)).astype(float)
+
+
+def _stack(rows: Sequence[Any]) -> Any:
+    if isinstance(rows[0], dict):
+        return {key: _stack([row[key] for row in rows]) for key in rows[0]}
+    return np.array(rows, dtype=float)

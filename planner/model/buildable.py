@@ -1,0 +1,52 @@
+"""Rounding a planned size to a transformer that can be built."""
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from hw import Scalar
+
+from .transformer import ShapeLaw, Transformer
+
+HEAD_DIM = 128.0  # every public dense model of 7B and more among the model facts
+VOCABULARY = 128256.0  # the Llama 3 tokenizer, Grattafiori et al. 2024, arXiv:2407.21783 section 3.2
+FFN_STEP = 256.0  # feed-forward widths of those models are multiples of 256 or finer
+
+
+class BuildableShape(eqx.Module):
+    """Whole-number layers, widths and heads with untied embeddings and a gated feed-forward block.
+
+    ``ffn`` makes up the parameters that attention and embeddings leave, in steps of 256, so the
+    total lies within half a step (1.5 x 256 x d_model x layers parameters, under 1 % above 2B) of
+    the size asked for, unless that is smaller than the embeddings and attention alone.
+    """
+
+    layers: Scalar
+    d_model: Scalar
+    heads: Scalar
+    kv_heads: Scalar
+    ffn: Scalar
+
+    @classmethod
+    def nearest(cls, shape: ShapeLaw, params: Scalar) -> "BuildableShape":
+        """Return the buildable shape closest to ``shape`` at ``params`` parameters."""
+        typical = shape.transformer(params)
+        layers = jnp.maximum(jnp.round(typical.layers), 1.0)
+        kv_heads = jnp.round(shape.kv_heads)
+        heads = jnp.maximum(jnp.round(typical.d_model / (HEAD_DIM * kv_heads)), 1.0) * kv_heads
+        d_model = heads * HEAD_DIM
+        bare = cls(layers, d_model, heads, kv_heads, jnp.zeros_like(layers)).params()
+        ffn = (params - bare) / (3.0 * d_model * layers)
+        ffn = jnp.maximum(jnp.round(ffn / FFN_STEP), 1.0) * FFN_STEP
+        return cls(layers, d_model, heads, kv_heads, ffn)
+
+    def params(self) -> Scalar:
+        """Return the exact count: embeddings in and out, attention, gated feed-forward, norms."""
+        attention = 2.0 * self.d_model**2 + 2.0 * self.d_model * self.kv_heads * HEAD_DIM
+        per_layer = attention + 3.0 * self.d_model * self.ffn + 2.0 * self.d_model
+        return 2.0 * VOCABULARY * self.d_model + self.layers * per_layer + self.d_model
+
+    def transformer(self) -> Transformer:
+        """Return the same shape as the planner's models see it."""
+        return Transformer(
+            self.params(), self.layers, self.d_model, self.kv_heads * HEAD_DIM, self.kv_heads
+        )

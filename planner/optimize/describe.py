@@ -1,0 +1,118 @@
+"""Everything a report says of one complete plan, as a flat dict of numbers in SI units."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from hw import Scalar
+
+from ..economics import Fleet
+from ..model import BuildableShape, Transformer
+from .problem import LIMITS, Problem
+
+MAX_BATCH = 1e9
+_HALVINGS = 60  # of an interval of logarithms below 100: exact to double precision
+
+
+def bisect(crossed: Callable[[Scalar], Bool[Array, ""]], low: Scalar, high: Scalar) -> Float[Array, ""]:
+    """Return the last point from ``low`` towards ``high`` at which the monotone ``crossed`` is still false."""
+
+    def halve(_, bracket):
+        left, right = bracket
+        middle = 0.5 * (left + right)
+        over = crossed(middle)
+        return jnp.where(over, left, middle), jnp.where(over, middle, right)
+
+    bracket = (jnp.asarray(low, float), jnp.asarray(high, float))
+    return jax.lax.fori_loop(0, _HALVINGS, halve, bracket)[0]
+
+
+def log_limits(problem: Problem, model: Transformer, batch: Scalar) -> Float[Array, " 4"]:
+    """Return ln(use / limit) of each of `LIMITS`: negative inside."""
+    replica = problem.replica(model)
+    return jnp.log(jnp.stack([replica.seconds(parts) for parts in problem.limit_functions(replica, batch)]))
+
+
+def busy_replicas(problem: Problem, model: Transformer, batch: Scalar) -> Scalar:
+    """Return how many replicas the peak keeps busy (Little's law); may be below one."""
+    replica = problem.replica(model)
+    return problem.demand.peak_rate() * replica.seconds(replica.request_parts(batch))
+
+
+def sufficient_batch(problem: Problem, model: Transformer, batch: Scalar) -> Scalar:
+    """Return the batch worth running: ``batch``, or less where one replica more than meets the peak."""
+    log_B = jnp.log(batch)
+    least = bisect(lambda b: busy_replicas(problem, model, jnp.exp(log_B - b)) > 1.0, 0.0, log_B)
+    return jnp.exp(log_B - least)
+
+
+def buildable(problem: Problem, params: Scalar) -> tuple[BuildableShape, Scalar, Scalar]:
+    """Return the nearest whole-number shape to ``params``, its training tokens, and its whole batch.
+
+    The tokens bring the rounded size to the target loss (not finite where rounding fell below the
+    law's floor); the batch is the largest whole one within the limits that one replica can fill.
+    """
+    shape = BuildableShape.nearest(problem.shape, params)
+    model = shape.transformer()
+    tokens = problem.law.tokens_for_loss(model.params, problem.target_loss)
+    log_B = bisect(
+        lambda b: jnp.any(log_limits(problem, model, jnp.exp(b))[:3] > 0), 0.0, jnp.log(MAX_BATCH)
+    )
+    largest = jnp.floor(jnp.exp(log_B) * (1.0 + 1e-12))
+    return shape, tokens, jnp.minimum(largest, jnp.ceil(sufficient_batch(problem, model, largest)))
+
+
+def describe(problem: Problem, model: Transformer, tokens: Scalar, batch: Scalar) -> dict[str, Scalar]:
+    """Return the plan's sizes, times, memory, fleet and bills."""
+    replica = problem.replica(model)
+    step, prefill = replica.decode_step(batch), replica.prefill_pass(1.0)
+    overlap = problem.slice.efficiency.overlap_exponent
+    fleet = Fleet.for_demand(problem.demand, replica, batch)
+    chip = problem.slice.chip
+    usd = problem.bill(model, tokens, batch, problem.usd_per_s)
+    joules = problem.bill(model, tokens, batch, chip.power_w)
+    training = problem.training(model, tokens)
+    weights, kv = replica.memory_fill(batch)
+    fixed = step.hop_s + step.wire_s + step.layer_s + step.sequence_s
+    out = {
+        "params": model.params,
+        "layers": model.layers,
+        "d_model": model.d_model,
+        "tokens": tokens,
+        "loss_nats": problem.law.loss(model.params, tokens),
+        "batch": batch,
+        "tpot_s": replica.seconds(replica.tpot_parts(batch)),
+        "ttft_s": replica.seconds(replica.ttft_parts(batch)),
+        "step_s": replica.seconds(step.parts()),
+        "hard_step_s": step.linear.hard_seconds() + step.attention.hard_seconds() + fixed,
+        "prefill_pass_s": replica.seconds(prefill.parts()),
+        "step_linear_s": step.linear.seconds(overlap),
+        "step_linear_compute_s": step.linear.compute_s,
+        "step_linear_memory_s": step.linear.memory_s,
+        "step_attention_s": step.attention.seconds(overlap),
+        "step_attention_compute_s": step.attention.compute_s,
+        "step_attention_memory_s": step.attention.memory_s,
+        "step_network_s": step.wire_s + step.hop_s,
+        "step_overhead_s": step.layer_s + step.sequence_s,
+        "weight_bytes": weights * chip.hbm_bytes * problem.slice.n_chips,
+        "kv_bytes": kv * problem.slice.efficiency.kv_memory_fraction * chip.hbm_bytes * problem.slice.n_chips,
+        "hbm_bytes": chip.hbm_bytes * problem.slice.n_chips,
+        "busy_replicas": fleet.prefill_replicas + fleet.decode_replicas,
+        "replicas": fleet.replicas,
+        "training_chip_s": training.chip_seconds(),
+        "serving_chip_s": fleet.chip_seconds,
+        "training_flops": training.flops(),
+        "inference_flops": 2.0 * model.params * problem.demand.lifetime_tokens,
+    }
+    for unit, bill in (("usd", usd), ("joules", joules)):
+        out |= {
+            f"training_{unit}": bill.training,
+            f"prefill_{unit}": bill.prefill,
+            f"decode_{unit}": bill.decode,
+            f"idle_{unit}": bill.idle,
+            f"total_{unit}": bill.total(),
+        }
+    limits = log_limits(problem, model, batch)
+    return out | {f"log_{name}_use": limits[i] for i, name in enumerate(LIMITS)}

@@ -1,0 +1,101 @@
+"""The planning problem of one discrete choice, built from plain nested dicts of numbers.
+
+The dicts are the boundary of everything compiled: their dotted paths are the names of the inputs
+in elasticities, and no module class has to exist before they are read.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from hw import Chip, Efficiency, Part, Scalar, Slice, scaled
+from scaling import ChinchillaLaw
+
+from ..economics import Bill, Demand, Fleet, Slo
+from ..model import ShapeLaw, Transformer
+from ..serving import Precision, Replica, Requests
+from ..training import TRAINING_PRECISION, TrainingRun
+
+LIMITS = ("hbm", "tpot", "ttft", "batch")  # the order of `Problem.limit_functions`
+
+
+class Problem(eqx.Module):
+    """Everything given for one chip, replica size and precision, and the quantities a plan is judged by.
+
+    ``rate`` is the price of a chip-second in the objective: dollars, or watts where joules are asked for.
+    """
+
+    law: ChinchillaLaw
+    target_loss: Scalar
+    demand: Demand
+    slo: Slo
+    shape: ShapeLaw
+    slice: Slice
+    precision: Precision
+    training_mfu: Scalar
+    usd_per_s: Scalar
+    rate: Scalar
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], choice: Mapping[str, Any]) -> "Problem":
+        """Build from ``given`` (the scenario) and ``choice`` (chip, replica size, precision)."""
+        law = ChinchillaLaw(**given["law"])
+        like = given["quality_like"]
+        loss_like = law.loss(like, law.compute_optimal_tokens(like))
+        target_loss = jnp.where(given["by_likeness"] > 0, loss_like, given["target_loss"])
+        requests = Requests(given["input_tokens"], given["output_tokens"], given["cached_fraction"])
+        chip_numbers = dict(choice["chip"])
+        usd_per_s, mfu = chip_numbers.pop("usd_per_s"), chip_numbers.pop("training_mfu")
+        chip = Chip(**chip_numbers)
+        form = choice["precision"]
+        engine = Efficiency(**given["engine"])
+        reached = {p: engine.fp4_matmul_ratio if p == "fp4" else 1.0 for p in form["use"]}
+        peak = sum(form["use"][p] * reached[p] * chip.peak_flops_per_s[p] for p in form["use"])
+        joules = given["by_joules"] > 0
+        return cls(
+            law=law,
+            target_loss=target_loss,
+            demand=Demand(
+                given["lifetime_tokens"], requests, given["lifetime_s"], given["peak_to_mean"]
+            ),
+            slo=Slo(given["tpot_s"], given["ttft_s"]),
+            shape=ShapeLaw(**given["shape"]),
+            slice=Slice(chip, choice["n_chips"], engine),
+            precision=Precision(
+                form["weight_bytes"], form["kv_bytes"], peak, chip.peak_flops_per_s[TRAINING_PRECISION]
+            ),
+            training_mfu=mfu,
+            usd_per_s=usd_per_s,
+            rate=jnp.where(joules, chip.power_w, usd_per_s),
+        )
+
+    def replica(self, model: Transformer) -> Replica:
+        """Return one replica that serves ``model``."""
+        return Replica(model, self.slice, self.precision, self.demand.requests)
+
+    def training(self, model: Transformer, tokens: Scalar) -> TrainingRun:
+        """Return the run that trains ``model`` on ``tokens``."""
+        return TrainingRun(model, tokens, self.slice.chip, self.training_mfu)
+
+    def training_cost(self, model: Transformer, tokens: Scalar) -> Scalar:
+        """Return the objective's cost of the training run."""
+        return self.rate * self.training(model, tokens).chip_seconds()
+
+    def lone_replica_cost(self) -> Scalar:
+        """Return the objective's cost of keeping one replica for the whole life."""
+        return self.rate * self.slice.n_chips * self.demand.lifetime_s
+
+    def limit_functions(self, replica: Replica, batch: Scalar) -> list[list[Part]]:
+        """Return sums that must not exceed one, in the order of `LIMITS`: use over limit, and 1 / batch."""
+        return [
+            [*replica.memory_fill(batch)],
+            scaled(replica.tpot_parts(batch), 1.0 / self.slo.tpot_s),
+            scaled(replica.ttft_parts(batch), 1.0 / self.slo.ttft_s),
+            [1.0 / batch],
+        ]
+
+    def bill(self, model: Transformer, tokens: Scalar, batch: Scalar, rate: Scalar) -> Bill:
+        """Return the bill of a complete plan at ``rate`` per chip-second."""
+        fleet = Fleet.for_demand(self.demand, self.replica(model), batch)
+        return Bill.of(self.training(model, tokens), fleet, rate)

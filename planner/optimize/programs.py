@@ -1,0 +1,110 @@
+"""The planning problem as convex programs in logarithms.
+
+Functions are of v = (ln N, ln D, ln B): parameters, training tokens and batch. The first is the
+objective, the rest must not exceed zero. They are posynomials that grow with N and D, so they stay
+convex when the loss constraint is eliminated through `ChinchillaLaw.log_split`, in which ln N and
+ln D are convex.
+
+A fleet has at least one replica, max(1, r) of them for r busy at the peak. Each program is solved
+for a fleet (cost of r replicas) and for a lone replica (cost of one, r at most 1): by convexity the
+fleet's optimum is the plan if r >= 1 there, and otherwise the lone replica's is.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hw import Scalar, scaled
+from scaling import ChinchillaLaw
+
+from .posynomial import Functions, Posynomials
+from .problem import Problem
+
+CAPS = slice(1, 4)  # memory, TPOT and TTFT among the functions
+DEMAND = 5
+_REFERENCE = (1e10, 1e12, 64.0)  # anywhere: monomials are read off exactly
+_OFF = 1e-60  # scales a function out of play
+
+
+class Role(eqx.Module):
+    """What a lane is to solve. Each field is 0 or 1.
+
+    ``free`` lets the split move from where it starts; ``lone`` is the program of a single replica;
+    ``flops`` puts 6 N D + 2 N T (Sardana et al. 2024, arXiv:2401.00448, eq. 3) in place of the cost, without limits.
+    """
+
+    free: Scalar
+    lone: Scalar
+    flops: Scalar
+
+
+def cost_functions(problem: Problem, role: Role, v: Float[Array, " 3"]) -> Functions:
+    """Return [cost, limits...]: the cheapest plan for a quality."""
+    N, D, batch = jnp.exp(v)
+    model = problem.shape.transformer(N)
+    replica = problem.replica(model)
+    busy = scaled(replica.request_parts(batch), problem.demand.peak_rate())
+    fleet = jnp.where(role.lone + role.flops > 0, _OFF, problem.lone_replica_cost())
+    money = jnp.where(role.flops > 0, 6.0 * N * D, problem.training_cost(model, D))
+    inference = role.flops * 2.0 * N * problem.demand.lifetime_tokens
+    limit = jnp.where(role.flops > 0, _OFF, 1.0)
+    return [
+        [*scaled(busy, fleet), money, inference],
+        *(scaled(parts, limit) for parts in problem.limit_functions(replica, batch)),
+        scaled(busy, jnp.where(role.lone > 0, limit, _OFF)),
+    ]
+
+
+def loss_functions(problem: Problem, role: Role, budget: Scalar, v: Float[Array, " 3"]) -> Functions:
+    """Return [loss, limits..., cost / budget]: the best quality for the money."""
+    N, D, _ = jnp.exp(v)
+    cost, *limits = cost_functions(problem, role, v)
+    law = problem.law
+    lone = jnp.where(role.lone > 0, problem.lone_replica_cost(), 0.0)
+    loss = [law.E, law.A * N**-law.alpha, law.B * D**-law.beta]
+    return [loss, *limits, scaled([*cost, lone], 1.0 / budget)]
+
+
+def posynomials(problem: Problem, functions) -> Posynomials:
+    """Return ``functions`` of v as data for the solver."""
+    at = jnp.log(jnp.array(_REFERENCE))
+    return Posynomials.of(functions, problem.slice.efficiency.overlap_exponent, at)
+
+
+class QualityLift(eqx.Module):
+    """v of x = (a, ln B): the split is ``split + free * a`` on the curve of ``target_loss``."""
+
+    law: ChinchillaLaw
+    target_loss: Float[Array, " n"]
+    split: Float[Array, " n"]
+    free: Float[Array, " n"]
+
+    def __call__(self, x: Float[Array, "2 n"]) -> Float[Array, "3 n"]:
+        """Return (ln N, ln D, ln B)."""
+        log_N, log_D = self.law.log_split(self.split + self.free * x[0], self.target_loss)
+        return jnp.stack([log_N, log_D, x[1]])
+
+    def slopes(self, x: Float[Array, "2 n"]) -> tuple[Float[Array, "3 2 n"], Float[Array, "3 2 2 n"]]:
+        """Return first and second derivatives of v, from those of softplus."""
+        data = jax.nn.sigmoid(self.split + self.free * x[0])
+        zero, one = jnp.zeros_like(data), jnp.ones_like(data)
+        first = [-(1.0 - data) / self.law.alpha, data / self.law.beta]
+        bends = [data * (1.0 - data) / self.law.alpha, data * (1.0 - data) / self.law.beta]
+        slope = jnp.stack([jnp.stack([self.free * f, zero]) for f in first] + [jnp.stack([zero, one])])
+        flat = jnp.stack([zero, zero])
+        bend = [jnp.stack([jnp.stack([self.free**2 * b, zero]), flat]) for b in bends]
+        return slope, jnp.stack([*bend, jnp.stack([flat, flat])])
+
+
+class DirectLift(eqx.Module):
+    """v is x itself: nothing is eliminated."""
+
+    def __call__(self, x: Float[Array, "3 n"]) -> Float[Array, "3 n"]:
+        """Return x."""
+        return x
+
+    def slopes(self, x: Float[Array, "3 n"]) -> tuple[Float[Array, "3 3 n"], Float[Array, "3 3 3 n"]]:
+        """Return the identity and zero."""
+        k, n = x.shape
+        return jnp.broadcast_to(jnp.eye(k)[:, :, None], (k, k, n)), jnp.zeros((k, k, k, n))

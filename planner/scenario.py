@@ -1,0 +1,137 @@
+"""The question as asked: settings resolved against the shipped facts, and turned into plain numbers."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import configs
+
+PRECISION_CHOICES = ("bf16", "fp8")  # what is tried when no precision is asked for
+DEFAULTS: dict[str, Any] = {
+    "quality_like": 70e9,
+    "law": "epoch-2024",
+    "objective": "usd",
+    "chips": ["a100-sxm", "h100-sxm", "h200-sxm", "b200-sxm"],
+    "workload": "chat",
+    "tpot_ms": 40.0,
+    "ttft_ms": 450.0,
+    "lifetime_days": 730.0,
+    "peak_to_mean": 1.226,
+    "max_sparsity": 1.0,
+    "engine": "tensorrt-llm",
+}
+DEFAULT_SOURCES = {
+    "chips": "rented by the hour by several clouds, with serving speeds among the engine's measured rows or a sibling's",
+    "workload": "the largest published production mix of chat lengths",
+    "tpot_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 40 ms",
+    "ttft_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 450 ms",
+    "lifetime_days": "two years of service, an assumption: it matters only where one replica could serve everything",
+    "peak_to_mean": "DeepSeek open-infra-index day 6, 2025-02-28: peak 278 nodes over a mean of 226.75",
+}
+QUALITIES = ("quality_like", "target_loss", "budget_usd")
+SHAPE = "dense-gqa"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A complete question. ``settings`` holds every flag in its own unit, defaults filled in.
+
+    Exactly one of `QUALITIES` is set. Facts are loaded once, when first used.
+    """
+
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, asked: dict[str, Any]) -> "Scenario":
+        """Fill in defaults and check what no single setting can: required, exclusive, and known ids.
+
+        Raises:
+            ConfigError: one sentence that names the setting, its value and what is allowed.
+        """
+        asked = {k: v for k, v in asked.items() if v is not None}
+        if "lifetime_tokens" not in asked:
+            raise configs.ConfigError(
+                "lifetime_tokens is missing: give --lifetime-tokens, for instance 1e15 (all prompt and answer tokens "
+                "the model will ever serve)"
+            )
+        given = [q for q in QUALITIES if q in asked]
+        if len(given) > 1:
+            flags = " and ".join("--" + q.replace("_", "-") for q in given)
+            raise configs.ConfigError(f"{flags} exclude each other: state the quality one way")
+        defaults = {k: v for k, v in DEFAULTS.items() if k != "quality_like" or not given}
+        scenario = cls({**defaults, **asked})
+        scenario._check()
+        return scenario
+
+    def _check(self) -> None:
+        objective = self.settings["objective"]
+        if self.settings["lifetime_tokens"] < 1 and objective != "flops":
+            raise configs.ConfigError(
+                f"lifetime_tokens = {self.settings['lifetime_tokens']:g} must be at least 1 with --objective "
+                f"{objective} (0 is allowed with --objective flops: training alone)"
+            )
+        if "budget_usd" in self.settings and objective != "usd":
+            raise configs.ConfigError(f"--budget-usd needs --objective usd, not {objective}")
+        _ = self.law, self.workload, self.engine, self.shape, self.chips
+
+    @cached_property
+    def law(self) -> configs.LawFacts:
+        """Return the scaling law."""
+        return configs.load_law(self.settings["law"])
+
+    @cached_property
+    def workload(self) -> configs.WorkloadFacts:
+        """Return the request mix that settings may override."""
+        return configs.load_workload(self.settings["workload"])
+
+    @cached_property
+    def engine(self) -> configs.EngineFacts:
+        """Return the serving engine's profile."""
+        return configs.load_engine(self.settings["engine"])
+
+    @cached_property
+    def shape(self) -> configs.ShapeFacts:
+        """Return how shape follows from size."""
+        return configs.load_shape(SHAPE)
+
+    @cached_property
+    def chips(self) -> list[configs.ChipFacts]:
+        """Return the chips to choose among, in the order asked."""
+        return [configs.load_chip(name) for name in dict.fromkeys(self.settings["chips"])]
+
+    @property
+    def quality(self) -> str:
+        """Return which of `QUALITIES` is set."""
+        return next(q for q in QUALITIES if q in self.settings)
+
+    def requests(self) -> dict[str, float]:
+        """Return mean request lengths and cached fraction: the workload's, unless set."""
+        names = ("input_tokens", "output_tokens", "cached_fraction")
+        found = {name: self.settings.get(name, getattr(self.workload, name)) for name in names}
+        if "input_tokens" in self.settings and "cached_fraction" not in self.settings:
+            found["cached_fraction"] = 0.0  # a prompt of one's own does not inherit another's cache hits
+        return found
+
+    def numbers(self, target_loss: float | None = None) -> dict[str, Any]:
+        """Return the scenario in SI units as the nested dict that the compiled planner takes.
+
+        ``target_loss`` replaces the quality asked for (used where a budget was asked).
+        """
+        s = self.settings
+        by_likeness = target_loss is None and "quality_like" in s
+        return {
+            "lifetime_tokens": max(s["lifetime_tokens"], 1e-30),
+            "quality_like": s.get("quality_like", 1e9) if by_likeness else 1e9,
+            "target_loss": target_loss or s.get("target_loss", 10.0),
+            "by_likeness": float(by_likeness),
+            "by_joules": float(s["objective"] == "joules"),
+            "by_flops": float(s["objective"] == "flops"),
+            **self.requests(),
+            "lifetime_s": s["lifetime_days"] * 86400.0,
+            "peak_to_mean": s["peak_to_mean"],
+            "tpot_s": s["tpot_ms"] / 1e3,
+            "ttft_s": s["ttft_ms"] / 1e3,
+            "law": dict(self.law.coefficients),
+            "shape": dict(self.shape.fit),
+            "engine": dict(self.engine.efficiency),
+        }
