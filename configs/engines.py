@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .catalog import path_of
-from .loader import Number, Table, Text, read_toml
+from .loader import Names, Number, Table, Text, read_toml
 
 _FRACTION = Number("fraction of the datasheet rate", 0.05, 1.0)
 _SCHEMA = {
     "name": Text(),
+    "chips": Names(),
     "efficiency": Table(
         {
             "matmul_fraction": _FRACTION,
@@ -40,10 +41,14 @@ _SCHEMA = {
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """Fitted efficiencies, ready for `hw.Efficiency`, with the error they leave on the rows they were fitted to."""
+    """Fitted efficiencies, ready for `hw.Efficiency`, with the error they leave on the rows they were fitted to.
+
+    ``chips`` lists the chips those rows were measured on.
+    """
 
     id: str
     name: str
+    chips: tuple[str, ...]
     efficiency: dict[str, float]
     accuracy: dict[str, float]
     tables: dict[str, Any]
@@ -58,6 +63,4 @@ def load_engine(name: str) -> EngineFacts:
     path = path_of("engines", name)
     raw = read_toml(path, _SCHEMA)
     numbers = {t: {k: v for k, v in raw[t].items() if isinstance(v, float)} for t in ("efficiency", "accuracy")}
-    return EngineFacts(
-        id=path.stem, name=raw["name"], efficiency=numbers["efficiency"], accuracy=numbers["accuracy"], tables=raw
-    )
+    return EngineFacts(path.stem, raw["name"], tuple(raw["chips"]), numbers["efficiency"], numbers["accuracy"], raw)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from hw import Scalar
 
 from ..economics import Fleet
-from ..model import BuildableShape, Transformer
+from ..model import Transformer
 from .problem import LIMITS, Problem
 
 MAX_BATCH = 1e9
@@ -41,27 +41,17 @@ def busy_replicas(problem: Problem, model: Transformer, batch: Scalar) -> Scalar
     return problem.demand.peak_rate() * replica.seconds(replica.request_parts(batch))
 
 
-def sufficient_batch(problem: Problem, model: Transformer, batch: Scalar) -> Scalar:
-    """Return the batch worth running: ``batch``, or less where one replica more than meets the peak."""
-    log_B = jnp.log(batch)
-    least = bisect(lambda b: busy_replicas(problem, model, jnp.exp(log_B - b)) > 1.0, 0.0, log_B)
-    return jnp.exp(log_B - least)
+def useful_batch(problem: Problem, model: Transformer) -> Scalar:
+    """Return the largest batch within the limits, or the one at which a single replica meets the peak.
 
-
-def buildable(problem: Problem, params: Scalar) -> tuple[BuildableShape, Scalar, Scalar]:
-    """Return the nearest whole-number shape to ``params``, its training tokens, and its whole batch.
-
-    The tokens bring the rounded size to the target loss (not finite where rounding fell below the
-    law's floor); the batch is the largest whole one within the limits that one replica can fill.
+    Costs fall with batch until then. 1 where even a batch of one exceeds a limit.
     """
-    shape = BuildableShape.nearest(problem.shape, params)
-    model = shape.transformer()
-    tokens = problem.law.tokens_for_loss(model.params, problem.target_loss)
-    log_B = bisect(
-        lambda b: jnp.any(log_limits(problem, model, jnp.exp(b))[:3] > 0), 0.0, jnp.log(MAX_BATCH)
-    )
-    largest = jnp.floor(jnp.exp(log_B) * (1.0 + 1e-12))
-    return shape, tokens, jnp.minimum(largest, jnp.ceil(sufficient_batch(problem, model, largest)))
+
+    def too_large(log_B):
+        batch = jnp.exp(log_B)
+        return jnp.any(log_limits(problem, model, batch)[:3] > 0) | (busy_replicas(problem, model, batch) < 1.0)
+
+    return jnp.exp(bisect(too_large, 0.0, jnp.log(MAX_BATCH)))
 
 
 def describe(problem: Problem, model: Transformer, tokens: Scalar, batch: Scalar) -> dict[str, Scalar]:

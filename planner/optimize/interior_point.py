@@ -20,7 +20,7 @@ from .posynomial import Posynomials
 _GAP = 1e-12  # stop below this duality gap; the objective is a logarithm, so it is a relative error
 _RESIDUAL = 1e-11  # and below this norm of the Lagrangian's gradient and of the limits' residual
 _CENTRING = 0.1  # the least share of the gap to keep while the point is still far from feasible or stationary
-_PASSES = 120
+_PASSES = 60
 _ROUNDING = 1e-10  # with a residual below this, a step that does not improve it meets rounding errors
 _SHORTEST = 1e-9  # no step this small is worth taking
 
@@ -189,8 +189,10 @@ def interior_point(program: Posynomials, lift: Lift) -> optax.GradientTransforma
     return optax.GradientTransformation(init, update)
 
 
-def minimise(program: Posynomials, lift: Lift, start: Float[Array, "k n"]) -> Solution:
-    """Minimise function 0 of ``program`` with all others at most zero, from any ``start``."""
+def minimise(
+    program: Posynomials, lift: Lift, start: Float[Array, "k n"], active: Bool[Array, " n"]
+) -> Solution:
+    """Minimise function 0 of ``program`` with all others at most zero, from any ``start``, in the ``active`` lanes."""
     method = interior_point(program, lift)
     ones = jnp.ones((len(program.layout) - 1, start.shape[1]))
     first = Point(start, ones, 0.3 * ones)
@@ -204,5 +206,6 @@ def minimise(program: Posynomials, lift: Lift, start: Float[Array, "k n"]) -> So
         updates, state = method.update(point, state, point)
         return optax.apply_updates(point, updates), state, passes + 1
 
-    _, state, passes = jax.lax.while_loop(unfinished, step, (first, method.init(first), jnp.zeros(())))
+    begin = method.init(first)._replace(done=~active)
+    _, state, passes = jax.lax.while_loop(unfinished, step, (first, begin, jnp.zeros(())))
     return Solution(state.base.x, state.base.multipliers, state.values, state.gap, state.gradient_norm, passes + 0.0 * state.gap)
