@@ -63,7 +63,7 @@ def _lanes(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappi
         held = jnp.where(part < 2, question["split"], optimal)
         split = jnp.where(role.free > 0, optimal + _START[0], held)
         lenient = jnp.where(role.free > 0, _last_split(problem), held)
-        lift = QualityLift(problem.law, problem.target_loss, split, role.free)
+        lift = QualityLift(problem.law, problem.target_loss, split, role.free, 1.0 - role.flops)
         return program, lift, _at_loss(problem, lenient)[0]
 
     parts = jnp.repeat(jnp.arange(3.0), n)

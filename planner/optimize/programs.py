@@ -73,25 +73,26 @@ def posynomials(problem: Problem, functions) -> Posynomials:
 
 
 class QualityLift(eqx.Module):
-    """v of x = (a, ln B): the split is ``split + free * a`` on the curve of ``target_loss``."""
+    """v of x = (a, b): the split is ``split + free * a`` on the curve of ``target_loss``, ln B is ``served * b``."""
 
     law: ChinchillaLaw
     target_loss: Float[Array, " n"]
     split: Float[Array, " n"]
     free: Float[Array, " n"]
+    served: Float[Array, " n"]
 
     def __call__(self, x: Float[Array, "2 n"]) -> Float[Array, "3 n"]:
         """Return (ln N, ln D, ln B)."""
         log_N, log_D = self.law.log_split(self.split + self.free * x[0], self.target_loss)
-        return jnp.stack([log_N, log_D, x[1]])
+        return jnp.stack([log_N, log_D, self.served * x[1]])
 
     def slopes(self, x: Float[Array, "2 n"]) -> tuple[Float[Array, "3 2 n"], Float[Array, "3 2 2 n"]]:
         """Return first and second derivatives of v, from those of softplus."""
         data = jax.nn.sigmoid(self.split + self.free * x[0])
-        zero, one = jnp.zeros_like(data), jnp.ones_like(data)
+        zero = jnp.zeros_like(data)
         first = [-(1.0 - data) / self.law.alpha, data / self.law.beta]
         bends = [data * (1.0 - data) / self.law.alpha, data * (1.0 - data) / self.law.beta]
-        slope = jnp.stack([jnp.stack([self.free * f, zero]) for f in first] + [jnp.stack([zero, one])])
+        slope = jnp.stack([jnp.stack([self.free * f, zero]) for f in first] + [jnp.stack([zero, self.served])])
         flat = jnp.stack([zero, zero])
         bend = [jnp.stack([jnp.stack([self.free**2 * b, zero]), flat]) for b in bends]
         return slope, jnp.stack([*bend, jnp.stack([flat, flat])])

@@ -1,0 +1,112 @@
+"""The flags of each command, as dataclasses that tyro turns into help and values."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+
+def _flag(help_text: str, metavar: str | None = None):
+    return tyro.conf.arg(help=help_text, metavar=metavar)
+
+
+Objective = Literal["usd", "flops", "joules"]
+PrecisionName = Literal["bf16", "fp8", "int8", "fp4"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Flags that optimize and evaluate share."""
+
+    lifetime_tokens: Annotated[
+        float | None, _flag("All prompt and answer tokens the model will ever serve, such as 1e15.", "TOKENS")
+    ] = None
+    quality_like: Annotated[
+        float | None,
+        _flag("Quality: the loss of the compute-optimal model of this many parameters (default 70e9).", "PARAMS"),
+    ] = None
+    target_loss: Annotated[float | None, _flag("Quality: this loss, in nats per token under the law.", "NATS")] = None
+    law: Annotated[str | None, _flag("Scaling law: an id of `list laws` or a TOML file (default epoch-2024).", "ID")] = None
+    objective: Annotated[
+        Objective | None, _flag("What to minimise: usd (default), joules, or flops = 6 N D + 2 N T.")
+    ] = None
+    workload: Annotated[
+        str | None, _flag("Request lengths: an id of `list workloads` or a TOML file (default chat).", "ID")
+    ] = None
+    input_tokens: Annotated[float | None, _flag("Mean prompt length; overrides the workload.", "TOKENS")] = None
+    output_tokens: Annotated[float | None, _flag("Mean answer length; overrides the workload.", "TOKENS")] = None
+    cached_fraction: Annotated[
+        float | None, _flag("Share of prompt tokens found in the prefix cache.", "FRACTION")
+    ] = None
+    tpot_ms: Annotated[float | None, _flag("Limit on mean time per output token (default 40).", "MS")] = None
+    ttft_ms: Annotated[float | None, _flag("Limit on time to first token (default 450).", "MS")] = None
+    lifetime_days: Annotated[float | None, _flag("Days in service (default 730).", "DAYS")] = None
+    peak_to_mean: Annotated[
+        float | None, _flag("Peak over mean request rate; the fleet is sized for the peak (default 1.226).", "RATIO")
+    ] = None
+    precision: Annotated[
+        PrecisionName | None, _flag("Serving precision (default: the better of bf16 and fp8).")
+    ] = None
+    max_sparsity: Annotated[
+        float | None, _flag("Most total over active parameters (default 1: dense).", "RATIO")
+    ] = None
+    chip_usd_per_hour: Annotated[
+        float | None, _flag("Rental price that replaces every chip's own.", "USD")
+    ] = None
+    engine: Annotated[
+        str | None, _flag("Serving efficiencies: an id of `list engines` or a TOML file (default tensorrt-llm).", "ID")
+    ] = None
+    scenario: Annotated[
+        str | None, _flag("Take flags from an id of `list scenarios` or a TOML file; flags given here win.", "ID")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Flags that every command has."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff, _flag("Print one JSON object and nothing else on stdout.")] = False
+    save: Annotated[str | None, _flag("Also write the JSON object to this file.", "FILE")] = None
+
+
+@dataclass(frozen=True)
+class Optimize(Output, Question):
+    """Choose model size, training tokens, chip, replica, precision and batch at the least lifetime cost.
+
+    Examples: optimize --lifetime-tokens 1e15 |
+    optimize --lifetime-tokens 1e14 --quality-like 8B --tpot-ms 20 --chips h100-sxm,b200-sxm |
+    optimize --lifetime-tokens 1e13 --budget-usd 10M
+    """
+
+    budget_usd: Annotated[
+        float | None, _flag("Quality: the best loss that this much money buys, all costs included.", "USD")
+    ] = None
+    chips: Annotated[
+        str | None, _flag("Chips to choose among, comma-separated ids of `list chips` or TOML files.", "ID,ID,...")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Evaluate(Output, Question):
+    """Cost a given plan the way optimize would, beside compute-optimal training and the optimum on that chip.
+
+    Examples: evaluate --lifetime-tokens 1e15 --params 8B --chip h100-sxm --chips-per-replica 1 --batch 128 --quality-like 7B |
+    evaluate --lifetime-tokens 1e14 --params 70B --train-tokens 15T --chip b200-sxm --chips-per-replica 2
+    """
+
+    params: Annotated[float | None, _flag("Model parameters, such as 8e9 or 8B.", "PARAMS")] = None
+    chip: Annotated[str | None, _flag("Chip: an id of `list chips` or a TOML file.", "ID")] = None
+    chips_per_replica: Annotated[float | None, _flag("Chips that hold one copy of the model.", "CHIPS")] = None
+    batch: Annotated[
+        float | None, _flag("Sequences decoded together (default: the best within the limits).", "SEQUENCES")
+    ] = None
+    train_tokens: Annotated[
+        float | None, _flag("Training tokens (default: those that reach the quality).", "TOKENS")
+    ] = None
+
+
+@dataclass(frozen=True)
+class List(Output):
+    """List the ids that flags accept, each with its source: chips, laws, models, workloads, prices, scenarios or engines."""
+
+    kind: tyro.conf.Positional[Annotated[str | None, _flag("What to list.", "KIND")]] = None

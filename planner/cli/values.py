@@ -1,0 +1,130 @@
+"""Turns the words of a command line into checked values, with errors for people."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import configs
+from configs.loader import Number, Text
+
+_SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+_NUMBER = re.compile(r"\$?([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBtT]?)")
+
+# Flags that only some commands have; the rest are `configs.SETTINGS`.
+EXTRA: Mapping[str, Number | Text] = {
+    "params": Number("parameters", 1e6, 1e15),
+    "chips_per_replica": Number("chips", 1, 1e6),
+    "batch": Number("sequences", 1.0, 1e9),
+    "train_tokens": Number("tokens", 1e3, 1e24),
+}
+
+
+class InputError(ValueError):
+    """Bad input on the command line; one sentence that names flag, value and what is allowed."""
+
+
+def number(text: str) -> float | None:
+    """Return the number in ``text``, with an optional spoken suffix (70B, 1.5T, 10k), or None."""
+    match = _NUMBER.fullmatch(text.strip())
+    if not match:
+        return None
+    value = float(match.group(1).replace("_", "")) * _SUFFIXES[match.group(2).lower()]
+    return value if math.isfinite(value) else None
+
+
+def flag_of(name: str) -> str:
+    """Return a setting's flag: lifetime_tokens -> --lifetime-tokens."""
+    return "--" + name.replace("_", "-")
+
+
+def check(name: str, value: Any) -> Any:
+    """Return the setting's value, a number or a name, once it is within its range.
+
+    Raises:
+        InputError: not a number, out of range, or not one of the names allowed.
+    """
+    spec = EXTRA.get(name) or configs.SETTINGS.get(name)
+    flag = flag_of(name)
+    if isinstance(spec, Number):
+        found = number(value)
+        if found is None:
+            raise InputError(f"{flag} = '{value}' is not a number: give {spec.unit}, such as {_example(spec)}")
+        if not spec.low <= found <= spec.high:
+            raise InputError(f"{flag} = {value} is outside {spec.low:g} to {spec.high:g} ({spec.unit})")
+        if name == "chips_per_replica" and found != round(found):
+            raise InputError(f"{flag} = {value} must be a whole number of chips")
+        return found
+    if isinstance(spec, Text) and spec.allowed and value not in spec.allowed:
+        hint = configs.nearest(value, spec.allowed)
+        raise InputError(f"{flag} = '{value}' must be one of {', '.join(spec.allowed)}{hint}")
+    if not value.strip():
+        raise InputError(f"{flag} is empty")
+    return value
+
+
+def _example(spec: Number) -> str:
+    if spec.unit.startswith(("tokens", "parameters")):
+        return "1e12 or 1T"
+    return f"{min(max(10.0, spec.low), spec.high):g}"
+
+
+def parse(command: str, form: type, words: Sequence[str]) -> dict[str, Any]:
+    """Return the flags in ``words`` as checked values by field name of the dataclass ``form``.
+
+    Raises:
+        InputError: an unknown, repeated or valueless flag, a stray word, or a bad value.
+    """
+    names = {f.name for f in fields(form)}
+    flags = {flag_of(n): n for n in names if n != "kind"}
+    out: dict[str, Any] = {}
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if not word.startswith("--"):
+            if "kind" in names and "kind" not in out and not word.startswith("-"):
+                out["kind"] = word
+                continue
+            raise InputError(f"'{word}' does not belong here: {command} takes flags, see '{command} --help'")
+        flag, eq, value = word.partition("=")
+        flag = flag.replace("_", "-")
+        if flag not in flags:
+            hint = configs.nearest(flag, flags) or f"; see '{command} --help'"
+            raise InputError(f"unknown flag '{flag}'{hint}")
+        name = flags[flag]
+        if name in out:
+            raise InputError(f"{flag} is given twice")
+        if name == "json":
+            if eq:
+                raise InputError("--json takes no value")
+            out[name] = True
+            continue
+        if not eq:
+            if not left or left[0].startswith("--"):
+                raise InputError(f"{flag} needs a value")
+            value = left.pop(0)
+        out[name] = value if name in ("scenario", "save", "chips", "chip", "kind") else check(name, value)
+        if isinstance(out[name], str) and not out[name].strip():
+            raise InputError(f"{flag} is empty")
+    return out
+
+
+def settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scenario settings among parsed flags, over those of ``--scenario``.
+
+    Raises:
+        ConfigError: no such scenario, or it breaks the layout.
+        InputError: an empty entry in ``--chips``.
+    """
+    base = configs.load_scenario(asked["scenario"]).settings if "scenario" in asked else {}
+    given = {k: v for k, v in asked.items() if k in configs.SETTINGS}
+    if "chips" in given:
+        names = [name.strip() for name in given["chips"].split(",")]
+        if not all(names):
+            raise InputError(f"--chips = '{given['chips']}' must be ids separated by single commas")
+        given["chips"] = list(configs.ids("chips")) if names == ["all"] else names
+    qualities = ("quality_like", "target_loss", "budget_usd")
+    if any(q in given for q in qualities):
+        base = {k: v for k, v in base.items() if k not in qualities}
+    return {**base, **given}

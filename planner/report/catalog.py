@@ -1,0 +1,122 @@
+"""The shipped facts by kind, each with its source."""
+
+from typing import Any
+
+from rich.console import Console
+
+import configs
+
+from .tables import _table
+
+KINDS = ("chips", "laws", "models", "workloads", "prices", "scenarios", "engines")
+
+
+def listing(kind: str) -> dict[str, Any]:
+    """Return every fact file of a kind: id, key figures in SI units, source."""
+    rows = {
+        "chips": _chips,
+        "laws": _laws,
+        "models": _models,
+        "workloads": _workloads,
+        "prices": _prices,
+        "scenarios": _scenarios,
+        "engines": _engines,
+    }[kind]()
+    return {"schema": "list/1", "kind": kind, "items": rows, "warnings": []}
+
+
+def _chips() -> list[dict[str, Any]]:
+    out = []
+    for chip in map(configs.load_chip, configs.ids("chips")):
+        peaks = {f"{p}_flops_per_s": chip.peak_flops_per_s.get(p) for p in configs.PRECISIONS}
+        out.append(
+            {
+                "id": chip.id,
+                "name": chip.name,
+                **peaks,
+                "hbm_bytes": chip.hbm_bytes,
+                "hbm_bytes_per_s": chip.hbm_bytes_per_s,
+                "link_bytes_per_s": chip.link_bytes_per_s,
+                "domain_chips": chip.domain_chips,
+                "power_watts": chip.power_w,
+                "usd_per_hour": chip.usd_per_hour,
+                "training_mfu": chip.training_mfu.get("bf16"),
+                "source": chip.tables["peak_tflops"]["source"],
+            }
+        )
+    return out
+
+
+def _laws() -> list[dict[str, Any]]:
+    return [
+        {"id": law.id, "name": law.name, **law.coefficients, "valid": law.valid, "caveat": law.caveat,
+         "source": law.tables["coefficients"]["source"]}
+        for law in map(configs.load_law, configs.ids("laws"))
+    ]  # fmt: skip
+
+
+def _models() -> list[dict[str, Any]]:
+    return [
+        {"id": m.id, "name": m.name, "params": m.params, "layers": m.layers, "d_model": m.d_model, "heads": m.heads,
+         "kv_heads": m.kv_heads, "source": m.tables["architecture"]["source"]}
+        for m in map(configs.load_model, configs.ids("models"))
+    ]  # fmt: skip
+
+
+def _workloads() -> list[dict[str, Any]]:
+    return [
+        {"id": w.id, "name": w.name, "input_tokens": w.input_tokens, "output_tokens": w.output_tokens,
+         "cached_fraction": w.cached_fraction, "source": w.tables["requests"]["source"]}
+        for w in map(configs.load_workload, configs.ids("workloads"))
+    ]  # fmt: skip
+
+
+def _prices() -> list[dict[str, Any]]:
+    out = []
+    for chip in map(configs.load_chip, configs.ids("chips")):
+        price = chip.tables.get("price")
+        if price:
+            keys = ("usd_per_hour", "low_usd_per_hour", "high_usd_per_hour", "mode", "provider", "date", "source")
+            out.append({"id": chip.id, **{key: price.get(key) for key in keys}})
+    return out
+
+
+def _scenarios() -> list[dict[str, Any]]:
+    return [
+        {"id": s.id, "name": s.name, "settings": s.settings, "source": s.tables.get("source", "")}
+        for s in map(configs.load_scenario, configs.ids("scenarios"))
+    ]
+
+
+def _engines() -> list[dict[str, Any]]:
+    return [
+        {"id": e.id, "name": e.name, **e.efficiency, "accuracy": e.accuracy, "chips": list(e.chips),
+         "source": e.tables["efficiency"]["source"]}
+        for e in map(configs.load_engine, configs.ids("engines"))
+    ]  # fmt: skip
+
+
+_SHOWN = {
+    "chips": (("bf16_flops_per_s", 1e12, "bf16 TFLOP/s"), ("fp8_flops_per_s", 1e12, "fp8"), ("hbm_bytes", 1e9, "HBM GB"),
+              ("hbm_bytes_per_s", 1e9, "GB/s"), ("power_watts", 1, "W"), ("usd_per_hour", 1, "$/h"), ("training_mfu", 1, "MFU")),
+    "laws": (("E", 1, "E"), ("A", 1, "A"), ("B", 1, "B"), ("alpha", 1, "alpha"), ("beta", 1, "beta")),
+    "models": (("params", 1e9, "B params"), ("layers", 1, "layers"), ("d_model", 1, "width"), ("kv_heads", 1, "KV heads")),
+    "workloads": (("input_tokens", 1, "input"), ("output_tokens", 1, "output"), ("cached_fraction", 1, "cached")),
+    "prices": (("usd_per_hour", 1, "$/h"), ("low_usd_per_hour", 1, "low"), ("high_usd_per_hour", 1, "high"), ("mode", None, "mode"), ("date", None, "date")),
+    "scenarios": (("name", None, "question"),),
+    "engines": (("matmul_fraction", 1, "matmul"), ("hbm_fraction", 1, "HBM"), ("link_fraction", 1, "link")),
+}  # fmt: skip
+
+
+def show_listing(answer: dict[str, Any], console: Console) -> None:
+    """Print a listing as a table, one row per id, its source last."""
+    shown = _SHOWN[answer["kind"]]
+    table = _table(f"{len(answer['items'])} {answer['kind']}", "id", *(title for _, _, title in shown), "source")
+    table.columns[-1].justify = "left"
+    for row in answer["items"]:
+        cells = []
+        for key, scale, _ in shown:
+            value = row[key]
+            cells.append("" if value is None else str(value) if scale is None else f"{value / scale:,.4g}")
+        table.add_row(row["id"], *cells, row["source"])
+    console.print(table, highlight=False)

@@ -1,0 +1,323 @@
+"""The answer as one JSON object, in SI units, under the names that scripts rely on."""
+
+import math
+from typing import Any
+
+from scaling import range_warnings
+
+from ..choices import BYTES
+from ..plan import BASELINE, BUILDABLE, PLAN, TOLERANCE, Infeasible, Outcome
+from ..scenario import DEFAULT_SOURCES
+from .elasticities import elasticities, worth
+
+_RANKED = 8
+_UNITS = ("usd", "joules", "flops")
+
+
+def document(outcome: Outcome, command: str) -> dict[str, Any]:
+    """Return the object that ``--json`` prints; every number is finite."""
+    empty = dict.fromkeys(
+        ("plan", "bill", "baseline", "saving_fraction", "batch_limit", "certificate", "elasticities")
+    )
+    head = {"schema": f"{command}/1", **_status(outcome)}
+    if outcome.infeasible:
+        head |= _explained(outcome.infeasible)
+    if not len(outcome.told) or not math.isfinite(outcome.value("tokens")):
+        return finite({**head, **empty, "question": question(outcome), "warnings": []})
+    unit = outcome.scenario.settings["objective"]
+    found = elasticities(outcome)
+    budget = "budget_usd" in outcome.scenario.settings
+    total = total_of(outcome, PLAN, unit)
+    body = {
+        "plan": plan(outcome),
+        "bill": bill(outcome, PLAN),
+        "baseline": baseline(outcome),
+        "saving_fraction": saving(outcome),
+        "batch_limit": batch_limit(outcome),
+        "certificate": certificate(outcome),
+        "elasticities_of": "loss_nats" if budget else f"total_{unit}",
+        "elasticities": found,
+        "shadow_prices": None if budget or unit == "flops" else {
+            f"{unit}_per_{name}": value for name, value in worth(outcome, found, total).items()
+        },
+        "step": step(outcome),
+        "buildable": buildable(outcome),
+        "ranking": ranking(outcome),
+        "accuracy": dict(outcome.scenario.engine.accuracy),
+        "sources": sources(outcome),
+        "question": question(outcome),
+        "warnings": warnings(outcome),
+    }  # fmt: skip
+    return finite(head | body)
+
+
+def finite(value: Any) -> Any:
+    """Return ``value`` with every number that is not finite as None, and tuples as lists."""
+    if isinstance(value, dict):
+        return {key: finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _status(outcome: Outcome) -> dict[str, str]:
+    if outcome.infeasible:
+        return {"status": outcome.infeasible.status, "message": outcome.infeasible.message}
+    if outcome.appraised:
+        return {"status": "feasible", "message": "the plan meets the quality and every limit"}
+    return {
+        "status": "converged",
+        "message": "the plan is the global optimum of every chip, replica size and precision allowed",
+    }
+
+
+def _explained(infeasible: Infeasible) -> dict[str, Any]:
+    nearest = {}
+    for name, value in infeasible.nearest.items():
+        nearest |= {name.replace("_ms", "_s"): value / 1e3} if name.endswith("_ms") else {name: value}
+    return {"limit": infeasible.limit, "excess_fraction": infeasible.excess_fraction, "nearest_feasible": nearest}
+
+
+def question(outcome: Outcome) -> dict[str, Any]:
+    """Return what was asked, defaults included."""
+    return {**outcome.scenario.settings, **outcome.scenario.requests()}
+
+
+def plan(outcome: Outcome) -> dict[str, Any]:
+    """Return the plan before rounding; sizes and batch are real numbers."""
+    v, choice, served = outcome.value, outcome.choice, outcome.has_hardware
+    hardware = {
+        "chip": choice.chip.id,
+        "chips_per_replica": choice.n_chips,
+        "precision": choice.precision,
+        "batch": v("batch"),
+        "tpot_s": v("tpot_s"),
+        "ttft_s": v("ttft_s"),
+        "step_s": v("step_s"),
+        "replicas": v("replicas"),
+        "serving_chips": v("replicas") * choice.n_chips,
+    }
+    return {
+        "active_params": v("params"),
+        "total_params": v("params"),
+        "train_tokens": v("tokens"),
+        "tokens_per_param": v("tokens") / v("params"),
+        "loss_nats": v("loss_nats"),
+        **(hardware if served else dict.fromkeys(hardware)),
+    }
+
+
+def bill(outcome: Outcome, row: int) -> dict[str, Any]:
+    """Return training + prefill + decode = total in dollars and joules, and the FLOPs.
+
+    Idle time is part of prefill and decode; ``of_which`` says how much of them it is.
+    """
+    flops = {f"{name}_flops": outcome.value(f"{name}_flops", row) for name in ("training", "inference")}
+    out: dict[str, Any] = {}
+    for unit in ("usd", "joules"):
+        known = outcome.has_hardware and (unit == "joules" or outcome.choices[outcome.picked[min(row, 1)]].usd_per_hour)
+        for part in ("training", "prefill", "decode", "total"):
+            out[f"{part}_{unit}"] = outcome.value(f"{part}_{unit}", row) if known else None
+        out.setdefault("of_which", {})[f"idle_{unit}"] = outcome.value(f"idle_{unit}", row) if known else None
+    return {**out, **flops, "total_flops": sum(flops.values())}
+
+
+def total_of(outcome: Outcome, row: int, unit: str) -> float:
+    """Return a case's total in one of usd, joules and flops."""
+    if unit == "flops":
+        return outcome.value("training_flops", row) + outcome.value("inference_flops", row)
+    return outcome.value(f"total_{unit}", row)
+
+
+def baseline(outcome: Outcome) -> dict[str, Any]:
+    """Return compute-optimal training at the same quality, served as well as it can be."""
+    served = outcome.has_baseline
+    choice = outcome.choices[outcome.picked[BASELINE]]
+    hardware = {"chip": choice.chip.id, "chips_per_replica": choice.n_chips, "precision": choice.precision,
+                "batch": outcome.value("batch", BASELINE)}  # fmt: skip
+    totals = {f"total_{unit}": total_of(outcome, BASELINE, unit) for unit in _UNITS}
+    if not served:
+        hardware, totals = dict.fromkeys(hardware), dict.fromkeys(totals) | {"total_flops": totals["total_flops"]}
+    if choice.usd_per_hour is None:
+        totals["total_usd"] = None
+    names = {"active_params": outcome.value("params", BASELINE), "train_tokens": outcome.value("tokens", BASELINE)}
+    return {**names, **totals, **hardware}
+
+
+def saving(outcome: Outcome) -> float | None:
+    """Return what the plan saves against the baseline in the objective's unit, as a fraction of the baseline."""
+    unit = outcome.scenario.settings["objective"]
+    if unit != "flops" and not outcome.has_baseline:
+        return None
+    return 1.0 - total_of(outcome, PLAN, unit) / total_of(outcome, BASELINE, unit)
+
+
+def batch_limit(outcome: Outcome) -> str | None:
+    """Return what keeps the batch from growing: hbm, tpot, ttft, demand, or interior where nothing does."""
+    if not outcome.has_hardware:
+        return None
+    uses = {name: outcome.value(f"log_{name}_use") for name in ("hbm", "tpot", "ttft")}
+    tightest = max(uses, key=lambda name: uses[name])
+    if uses[tightest] > -1e-6:
+        return tightest
+    return "demand" if outcome.value("busy_replicas") <= 1.0 + 1e-6 else "interior"
+
+
+def certificate(outcome: Outcome) -> dict[str, Any]:
+    """Return why the plan is the optimum: stationary, feasible, and of a program convex by construction.
+
+    Every part of the model is read off as a monomial, so the program is convex once no exponent of
+    model size or tokens is negative (``least_exponent``); ``model_mismatch`` checks the monomials
+    against the model itself at the plan. A given plan carries its cost above the optimum instead.
+    """
+    solved = outcome.solved
+    convex = float(solved["least_exponent"]) > -1e-9
+    if outcome.appraised:
+        best = math.exp(float(solved["log_objective"])) if solved["found"] else None
+        money = outcome.scenario.settings["objective"] != "flops"
+        total = total_of(outcome, PLAN, outcome.scenario.settings["objective"])
+        uses = [outcome.value(f"log_{name}_use") for name in ("hbm", "tpot", "ttft")]
+        above = total / best - 1.0 if best and money else None
+        return {"gradient_norm": None, "convex": convex, "feasibility": max(0.0, *uses), "above_optimum_fraction": above}
+    return {
+        "gradient_norm": float(solved["gradient_norm"]),
+        "convex": convex,
+        "feasibility": float(solved["violation"]),
+        "duality_gap": abs(float(solved["gap"])),
+        "least_exponent": float(solved["least_exponent"]),
+        "model_mismatch": abs(float(outcome.slopes["log_objective"]) - float(solved["log_objective"])),
+    }
+
+
+def step(outcome: Outcome) -> dict[str, Any] | None:
+    """Return the decode step by operation, which side of the roofline binds, and its hard-maximum time."""
+    if not outcome.has_hardware:
+        return None
+    v = outcome.value
+    parts = {}
+    for name in ("linear", "attention"):
+        compute, memory = v(f"step_{name}_compute_s"), v(f"step_{name}_memory_s")
+        parts[name] = {
+            "seconds": v(f"step_{name}_s"),
+            "compute_s": compute,
+            "memory_s": memory,
+            "bound": "compute" if compute > memory else "memory",
+        }
+    parts["network"] = {"seconds": v("step_network_s"), "bound": "network"}
+    parts["overhead"] = {"seconds": v("step_overhead_s"), "bound": "overhead"}
+    longest = max(parts, key=lambda name: parts[name]["seconds"])
+    return {
+        "seconds": v("step_s"),
+        "hard_maximum_s": v("hard_step_s"),
+        "hard_maximum_difference_fraction": v("hard_step_s") / v("step_s") - 1.0,
+        "bound": parts[longest]["bound"],
+        "latency_floor_s": v("step_linear_memory_s"),
+        "memory_bytes": {name: v(f"{name}_bytes") for name in ("weight", "kv", "hbm")},
+        "operations": parts,
+    }
+
+
+def buildable(outcome: Outcome) -> dict[str, Any] | None:
+    """Return the plan rounded to whole layers, heads, widths, batch and replicas, and what rounding costs."""
+    if outcome.appraised or not outcome.has_hardware or not math.isfinite(outcome.value("tokens", BUILDABLE)):
+        return None
+    names = ("layers", "d_model", "heads", "kv_heads", "ffn", "batch")
+    sizes = {name: round(outcome.value(name, BUILDABLE)) for name in names}
+    unit = outcome.scenario.settings["objective"]
+    return {
+        "params": outcome.value("params", BUILDABLE),
+        "train_tokens": outcome.value("tokens", BUILDABLE),
+        **sizes,
+        "head_dim": 128,
+        "vocabulary": 128256,
+        "replicas": math.ceil(outcome.value("busy_replicas", BUILDABLE)),
+        "total_usd": bill(outcome, BUILDABLE)["total_usd"],
+        "rounding_cost_fraction": total_of(outcome, BUILDABLE, unit) / total_of(outcome, PLAN, unit) - 1.0,
+    }
+
+
+def ranking(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return the best choices in order; those within the model's own error of the best are ties."""
+    if outcome.appraised or not outcome.has_hardware:
+        return []
+    unit = outcome.scenario.settings["objective"]
+    flops = unit == "flops"
+    cost = outcome.solved["hardware_objective"]
+    order = [i for i in sorted(range(len(outcome.choices)), key=lambda i: cost[i]) if outcome.solved["hardware_ok"][i]]
+    error = outcome.scenario.engine.accuracy["unseen_chip_mdape"]
+    rows = []
+    for i in order[:_RANKED]:
+        choice, ratio = outcome.choices[i], float(cost[i] / cost[order[0]])
+        size = outcome.value("params") if flops else math.exp(outcome.solved["log_N"][i])
+        rows.append(
+            {
+                "chip": choice.chip.id,
+                "chips_per_replica": choice.n_chips,
+                "precision": choice.precision,
+                "active_params": size,
+                f"total_{'usd' if flops else unit}": float(cost[i]),
+                "ratio_to_best": ratio,
+                "tie": ratio <= 1.0 + error,
+            }
+        )
+    return rows
+
+
+def sources(outcome: Outcome) -> dict[str, Any]:
+    """Return where the answer's constants come from."""
+    scenario, chip = outcome.scenario, outcome.choice.chip
+    own_price = "chip_usd_per_hour" in scenario.settings
+    price = chip.tables.get("price", {})
+    mfu = chip.tables.get("training_mfu", {}).get("bf16", {})
+    return {
+        "law": scenario.law.tables["coefficients"]["source"],
+        "chip": {t: chip.tables[t]["source"] for t in ("peak_tflops", "memory", "scale_up", "power")},
+        "price": "given" if own_price else " ".join(str(price[k]) for k in ("source", "date") if k in price),
+        "usd_per_chip_hour": outcome.choice.usd_per_hour,
+        "training_mfu": outcome.choice.training_mfu,
+        "training_mfu_basis": "measured" if outcome.choice.mfu_measured else "median of the measured chips",
+        "training_mfu_source": mfu.get("source", ""),
+        "serving": scenario.engine.tables["efficiency"]["source"],
+        "serving_basis": "measured" if chip.id in scenario.engine.chips else "datasheet",
+        "weight_bytes_per_param": BYTES[outcome.choice.precision][0],
+        "workload": scenario.workload.tables["requests"]["source"],
+        "defaults": DEFAULT_SOURCES,
+    }
+
+
+def warnings(outcome: Outcome) -> list[str]:
+    """Return sentences on where the answer leans on less than measurement."""
+    scenario, choice = outcome.scenario, outcome.choice
+    chip, engine = choice.chip, scenario.engine
+    out = range_warnings(scenario.law.id, scenario.law.valid, outcome.value("params"), outcome.value("tokens"))
+    low, high = scenario.shape.valid["min_params"], scenario.shape.valid["max_params"]
+    if not low <= outcome.value("params") <= high:
+        out.append(f"layers and KV width follow public models of {low:.3g} to {high:.3g} parameters: extrapolated.")
+    if not outcome.has_hardware:
+        out.append(
+            f"no chip, replica size and precision allowed serves {outcome.value('params'):.4g} parameters within "
+            "the limits: the plan has no hardware and no bill in dollars."
+        )
+        return out
+    if chip.id not in engine.chips:
+        out.append(
+            f"datasheet-only chip for serving: no run on {chip.id} is among those behind {engine.id}; its efficiencies "
+            f"are carried over (median error {100 * engine.accuracy['unseen_chip_mdape']:.1f} % on chips left out of the fit)."
+        )
+    if not choice.mfu_measured:
+        out.append(
+            f"no bf16 training run on {chip.id} was measured: MFU {choice.training_mfu:.2f} is the median of the "
+            "measured chips."
+        )
+    if choice.precision in ("int8", "fp4"):
+        out.append(f"{scenario.law.id} does not say what {choice.precision} weights cost in quality: none is charged.")
+    if scenario.settings["max_sparsity"] > 1.0:
+        out.append(f"{scenario.law.id} is a law of dense models: the plan stays dense.")
+    if not outcome.has_baseline:
+        out.append("the compute-optimal model of this quality cannot be served within the limits: no saving is stated.")
+    elif choice.usd_per_hour is None:
+        out.append(f"{chip.id} has no rental price: no bill in dollars.")
+    excess = outcome.value("log_tpot_use")
+    if outcome.infeasible is None and excess > TOLERANCE:
+        out.append("the plan exceeds a limit by rounding error.")
+    return out

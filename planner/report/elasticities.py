@@ -1,0 +1,63 @@
+"""Slopes of ln(objective) turned into named elasticities, and into the worth of the limits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..plan import Outcome
+
+# Numbers that steer the compiled program rather than describe the world, or that only come in whole steps.
+_HIDDEN = {
+    "by_likeness", "by_joules", "by_flops", "n_chips", "chip.domain_chips", "shape.kv_heads",
+    "precision.use.bf16", "precision.use.fp8", "precision.use.int8", "precision.use.fp4",
+}  # fmt: skip
+# What a flag or file calls the quantity; an elasticity does not depend on the unit.
+_NAMES = {"tpot_s": "tpot_ms", "ttft_s": "ttft_ms", "lifetime_s": "lifetime_days", "chip.usd_per_s": "chip.usd_per_hour"}
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    out: dict[str, float] = {}
+    for key, value in tree.items():
+        out |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": float(value)}
+    return out
+
+
+def elasticities(outcome: Outcome) -> dict[str, float]:
+    """Return d ln(objective) / d ln(input) at the plan for every input, largest first.
+
+    Where a budget was asked for, the objective is the loss: its elasticities follow from those of the
+    cost at the plan's loss, d ln L / d ln x = -(d ln C / d ln x) / (d ln C / d ln L).
+    """
+    settings, choice = outcome.scenario.settings, outcome.choice
+    budget = settings.get("budget_usd")
+    slopes = _leaves(outcome.slopes["given"]) | _leaves(outcome.slopes["choice"])
+    values = _leaves(outcome.scenario.numbers(outcome.value("loss_nats") if budget else None)) | _leaves(choice.numbers())
+    hidden = set(_HIDDEN)
+    hidden.add("quality_like" if "quality_like" not in settings else "target_loss")
+    hidden |= {f"chip.peak_flops_per_s.{p}" for p in values_of_missing(choice.chip.peak_flops_per_s)}
+    found = {name: slopes[name] * values[name] for name in values if name not in hidden}
+    if budget:
+        per_loss = found.pop("target_loss")
+        found = {name: -value / per_loss for name, value in found.items()} | {"budget_usd": 1.0 / per_loss}
+    named = {_NAMES.get(name, name): value + 0.0 for name, value in found.items()}
+    return dict(sorted(named.items(), key=lambda item: -abs(item[1])))
+
+
+def values_of_missing(peaks: Mapping[str, float]) -> list[str]:
+    """Return the precisions that a chip does not have."""
+    return [p for p in ("bf16", "fp8", "int8", "fp4") if p not in peaks]
+
+
+def worth(outcome: Outcome, found: Mapping[str, float], total: float) -> dict[str, float]:
+    """Return what one more unit of a limit saves, in the objective's unit (shadow prices).
+
+    ``total`` is the objective; latency limits per second, memory per byte and bandwidth per byte/s of
+    every chip of the plan.
+    """
+    s, chip = outcome.scenario.settings, outcome.choice.chip
+    amounts = {
+        "tpot_s": ("tpot_ms", s["tpot_ms"] / 1e3),
+        "ttft_s": ("ttft_ms", s["ttft_ms"] / 1e3),
+        "hbm_bytes": ("chip.hbm_bytes", chip.hbm_bytes),
+        "hbm_bytes_per_s": ("chip.hbm_bytes_per_s", chip.hbm_bytes_per_s),
+    }
+    return {unit: -found[name] * total / amount + 0.0 for unit, (name, amount) in amounts.items()}
