@@ -147,9 +147,7 @@ def _number(raw: Any, spec: Number, where: Where) -> float:
         raise ConfigError(f"{where} = {raw!r} must be a number in {spec.unit}")
     value = float(raw)
     if not math.isfinite(value) or not spec.low <= value <= spec.high:
-        raise ConfigError(
-            f"{where} = {raw!r} is outside {spec.low:g} to {spec.high:g}: give it in {spec.unit}"
-        )
+        raise ConfigError(f"{where} = {raw!r} is outside {spec.low:g} to {spec.high:g}: give it in {spec.unit}")
     return value
 
 

@@ -26,7 +26,9 @@ class Question:
         _flag("Quality: the loss of the compute-optimal model of this many parameters (default 70e9).", "PARAMS"),
     ] = None
     target_loss: Annotated[float | None, _flag("Quality: this loss, in nats per token under the law.", "NATS")] = None
-    law: Annotated[str | None, _flag("Scaling law: an id of `list laws` or a TOML file (default epoch-2024).", "ID")] = None
+    law: Annotated[
+        str | None, _flag("Scaling law: an id of `list laws` or a TOML file (default epoch-2024).", "ID")
+    ] = None
     objective: Annotated[
         Objective | None, _flag("What to minimise: usd (default), joules, or flops = 6 N D + 2 N T.")
     ] = None
@@ -35,24 +37,20 @@ class Question:
     ] = None
     input_tokens: Annotated[float | None, _flag("Mean prompt length; overrides the workload.", "TOKENS")] = None
     output_tokens: Annotated[float | None, _flag("Mean answer length; overrides the workload.", "TOKENS")] = None
-    cached_fraction: Annotated[
-        float | None, _flag("Share of prompt tokens found in the prefix cache.", "FRACTION")
-    ] = None
+    cached_fraction: Annotated[float | None, _flag("Share of prompt tokens found in the prefix cache.", "FRACTION")] = (
+        None
+    )
     tpot_ms: Annotated[float | None, _flag("Limit on mean time per output token (default 40).", "MS")] = None
     ttft_ms: Annotated[float | None, _flag("Limit on time to first token (default 450).", "MS")] = None
     lifetime_days: Annotated[float | None, _flag("Days in service (default 730).", "DAYS")] = None
     peak_to_mean: Annotated[
         float | None, _flag("Peak over mean request rate; the fleet is sized for the peak (default 1.226).", "RATIO")
     ] = None
-    precision: Annotated[
-        PrecisionName | None, _flag("Serving precision (default: the better of bf16 and fp8).")
-    ] = None
-    max_sparsity: Annotated[
-        float | None, _flag("Most total over active parameters (default 1: dense).", "RATIO")
-    ] = None
-    chip_usd_per_hour: Annotated[
-        float | None, _flag("Rental price that replaces every chip's own.", "USD")
-    ] = None
+    precision: Annotated[PrecisionName | None, _flag("Serving precision (default: the better of bf16 and fp8).")] = None
+    max_sparsity: Annotated[float | None, _flag("Most total over active parameters (default 1: dense).", "RATIO")] = (
+        None
+    )
+    chip_usd_per_hour: Annotated[float | None, _flag("Rental price that replaces every chip's own.", "USD")] = None
     engine: Annotated[
         str | None, _flag("Serving efficiencies: an id of `list engines` or a TOML file (default tensorrt-llm).", "ID")
     ] = None
@@ -65,7 +63,9 @@ class Question:
 class Output:
     """Flags that every command has."""
 
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff, _flag("Print one JSON object and nothing else on stdout.")] = False
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff, _flag("Print one JSON object and nothing else on stdout.")] = (
+        False
+    )
     save: Annotated[str | None, _flag("Also write the JSON object to this file.", "FILE")] = None
 
 

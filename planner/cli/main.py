@@ -65,7 +65,13 @@ def _dispatch(words: list[str]) -> int:
 def _overview() -> str:
     lines = [_USAGE, "", "What to train and how to serve it, at the least cost over the model's life.", ""]
     lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
-    lines += ["", "Start with:", "  planner optimize --lifetime-tokens 1e15", "", "planner COMMAND --help explains each."]
+    lines += [
+        "",
+        "Start with:",
+        "  planner optimize --lifetime-tokens 1e15",
+        "",
+        "planner COMMAND --help explains each.",
+    ]
     return "\n".join(lines)
 
 

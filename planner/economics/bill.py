@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from hw import Scalar
 
-from ..serving import Replica
+from ..serving import OperatingPoint
 from ..training import TrainingRun
 from .demand import Demand
 
@@ -23,14 +23,14 @@ class Fleet(eqx.Module):
     chip_seconds: Scalar
 
     @classmethod
-    def for_demand(cls, demand: Demand, replica: Replica, batch: Scalar) -> "Fleet":
+    def for_demand(cls, demand: Demand, point: OperatingPoint) -> "Fleet":
         """Size the fleet by Little's law: peak request rate times replica-seconds per request."""
-        prefill = demand.peak_rate() * replica.seconds(replica.prefill_parts())
-        request = demand.peak_rate() * replica.seconds(replica.request_parts(batch))
+        prefill = demand.peak_rate() * point.seconds(point.prefill)
+        request = demand.peak_rate() * point.seconds(point.request_parts())
         decode = request - prefill
         busy = prefill + decode
         replicas = jnp.maximum(busy, 1.0)
-        chip_seconds = replicas * replica.slice.n_chips * demand.lifetime_s
+        chip_seconds = replicas * point.replica.slice.n_chips * demand.lifetime_s
         return cls(replicas, prefill, decode, busy / demand.peak_to_mean, chip_seconds)
 
 

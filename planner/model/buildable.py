@@ -47,6 +47,4 @@ class BuildableShape(eqx.Module):
 
     def transformer(self) -> Transformer:
         """Return the same shape as the planner's models see it."""
-        return Transformer(
-            self.params(), self.layers, self.d_model, self.kv_heads * HEAD_DIM, self.kv_heads
-        )
+        return Transformer(self.params(), self.layers, self.d_model, self.kv_heads * HEAD_DIM, self.kv_heads)

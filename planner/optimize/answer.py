@@ -55,9 +55,7 @@ def _lanes(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappi
 
     def lane(choice, part):
         problem = Problem.of(given, choice)
-        role = Role(
-            free=jnp.where(part < 2, free, 0.0), lone=jnp.where(part == 1, 1.0, 0.0), flops=given["by_flops"]
-        )
+        role = Role(free=jnp.where(part < 2, free, 0.0), lone=jnp.where(part == 1, 1.0, 0.0), flops=given["by_flops"])
         program = posynomials(problem, lambda v: cost_functions(problem, role, v))
         optimal = problem.law.compute_optimal_split()
         held = jnp.where(part < 2, question["split"], optimal)
@@ -191,10 +189,11 @@ def differentiate(given: Mapping[str, Any], choice: Mapping[str, Any], plan: Map
         D = jnp.where(appraise, told, jnp.exp(log_D))
         batch = jnp.exp(plan["log_B"])
         model = problem.shape.transformer(N)
-        busy = busy_replicas(problem, model, batch)
+        point = problem.serving(model, batch)
+        busy = busy_replicas(problem, point)
         money = problem.training_cost(model, D) + problem.lone_replica_cost() * jnp.maximum(1.0, busy)
         flops = 6.0 * N * D + 2.0 * N * problem.demand.lifetime_tokens
-        binding = plan["multipliers"][:4] @ log_limits(problem, model, batch)
+        binding = plan["multipliers"][:4] @ log_limits(problem, point)
         binding = binding + plan["multipliers"][4] * jnp.log(busy)
         plain = appraise | (given["by_flops"] > 0)
         log_objective = jnp.log(jnp.where(given["by_flops"] > 0, flops, money))

@@ -8,8 +8,9 @@ from jaxtyping import Array, Bool, Float
 
 from hw import Scalar
 
-from ..economics import Fleet
+from ..economics import Bill, Fleet
 from ..model import Transformer
+from ..serving import OperatingPoint
 from .problem import LIMITS, Problem
 
 MAX_BATCH = 1e9
@@ -29,16 +30,14 @@ def bisect(crossed: Callable[[Scalar], Bool[Array, ""]], low: Scalar, high: Scal
     return jax.lax.fori_loop(0, _HALVINGS, halve, bracket)[0]
 
 
-def log_limits(problem: Problem, model: Transformer, batch: Scalar) -> Float[Array, " 4"]:
+def log_limits(problem: Problem, point: OperatingPoint) -> Float[Array, " 4"]:
     """Return ln(use / limit) of each of `LIMITS`: negative inside."""
-    replica = problem.replica(model)
-    return jnp.log(jnp.stack([replica.seconds(parts) for parts in problem.limit_functions(replica, batch)]))
+    return jnp.log(jnp.stack([point.seconds(parts) for parts in problem.limit_functions(point)]))
 
 
-def busy_replicas(problem: Problem, model: Transformer, batch: Scalar) -> Scalar:
-    """Return how many replicas the peak keeps busy (Little's law); may be below one."""
-    replica = problem.replica(model)
-    return problem.demand.peak_rate() * replica.seconds(replica.request_parts(batch))
+def busy_replicas(problem: Problem, point: OperatingPoint) -> Scalar:
+    """Return how many replicas the peak keeps busy; may be below one."""
+    return point.seconds(problem.busy_parts(point))
 
 
 def useful_batch(problem: Problem, model: Transformer) -> Scalar:
@@ -48,21 +47,19 @@ def useful_batch(problem: Problem, model: Transformer) -> Scalar:
     """
 
     def too_large(log_B):
-        batch = jnp.exp(log_B)
-        return jnp.any(log_limits(problem, model, batch)[:3] > 0) | (busy_replicas(problem, model, batch) < 1.0)
+        point = problem.serving(model, jnp.exp(log_B))
+        return jnp.any(log_limits(problem, point)[:3] > 0) | (busy_replicas(problem, point) < 1.0)
 
     return jnp.exp(bisect(too_large, 0.0, jnp.log(MAX_BATCH)))
 
 
 def describe(problem: Problem, model: Transformer, tokens: Scalar, batch: Scalar) -> dict[str, Scalar]:
     """Return the plan's sizes, times, memory, fleet and bills."""
-    replica = problem.replica(model)
-    step, prefill = replica.decode_step(batch), replica.prefill_pass(1.0)
+    point = problem.serving(model, batch)
+    replica, chip = point.replica, problem.slice.chip
+    step = replica.decode_step(batch)
     overlap = problem.slice.efficiency.overlap_exponent
-    fleet = Fleet.for_demand(problem.demand, replica, batch)
-    chip = problem.slice.chip
-    usd = problem.bill(model, tokens, batch, problem.usd_per_s)
-    joules = problem.bill(model, tokens, batch, chip.power_w)
+    fleet = Fleet.for_demand(problem.demand, point)
     training = problem.training(model, tokens)
     weights, kv = replica.memory_fill(batch)
     fixed = step.hop_s + step.wire_s + step.layer_s + step.sequence_s
@@ -73,11 +70,10 @@ def describe(problem: Problem, model: Transformer, tokens: Scalar, batch: Scalar
         "tokens": tokens,
         "loss_nats": problem.law.loss(model.params, tokens),
         "batch": batch,
-        "tpot_s": replica.seconds(replica.tpot_parts(batch)),
-        "ttft_s": replica.seconds(replica.ttft_parts(batch)),
-        "step_s": replica.seconds(step.parts()),
+        "tpot_s": point.seconds(point.tpot_parts()),
+        "ttft_s": point.seconds(point.ttft_parts()),
+        "step_s": point.seconds(point.step),
         "hard_step_s": step.linear.hard_seconds() + step.attention.hard_seconds() + fixed,
-        "prefill_pass_s": replica.seconds(prefill.parts()),
         "step_linear_s": step.linear.seconds(overlap),
         "step_linear_compute_s": step.linear.compute_s,
         "step_linear_memory_s": step.linear.memory_s,
@@ -96,7 +92,8 @@ def describe(problem: Problem, model: Transformer, tokens: Scalar, batch: Scalar
         "training_flops": training.flops(),
         "inference_flops": 2.0 * model.params * problem.demand.lifetime_tokens,
     }
-    for unit, bill in (("usd", usd), ("joules", joules)):
+    for unit, rate in (("usd", problem.usd_per_s), ("joules", chip.power_w)):
+        bill = Bill.of(training, fleet, rate)
         out |= {
             f"training_{unit}": bill.training,
             f"prefill_{unit}": bill.prefill,
@@ -104,5 +101,5 @@ def describe(problem: Problem, model: Transformer, tokens: Scalar, batch: Scalar
             f"idle_{unit}": bill.idle,
             f"total_{unit}": bill.total(),
         }
-    limits = log_limits(problem, model, batch)
+    limits = log_limits(problem, point)
     return out | {f"log_{name}_use": limits[i] for i, name in enumerate(LIMITS)}

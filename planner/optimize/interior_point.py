@@ -189,9 +189,7 @@ def interior_point(program: Posynomials, lift: Lift) -> optax.GradientTransforma
     return optax.GradientTransformation(init, update)
 
 
-def minimise(
-    program: Posynomials, lift: Lift, start: Float[Array, "k n"], active: Bool[Array, " n"]
-) -> Solution:
+def minimise(program: Posynomials, lift: Lift, start: Float[Array, "k n"], active: Bool[Array, " n"]) -> Solution:
     """Minimise function 0 of ``program`` with all others at most zero, from any ``start``, in the ``active`` lanes."""
     method = interior_point(program, lift)
     ones = jnp.ones((len(program.layout) - 1, start.shape[1]))
@@ -208,4 +206,6 @@ def minimise(
 
     begin = method.init(first)._replace(done=~active)
     _, state, passes = jax.lax.while_loop(unfinished, step, (first, begin, jnp.zeros(())))
-    return Solution(state.base.x, state.base.multipliers, state.values, state.gap, state.gradient_norm, passes + 0.0 * state.gap)
+    return Solution(
+        state.base.x, state.base.multipliers, state.values, state.gap, state.gradient_norm, passes + 0.0 * state.gap
+    )

@@ -9,12 +9,13 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+
 from hw import Chip, Efficiency, Part, Scalar, Slice, scaled
 from scaling import ChinchillaLaw
 
-from ..economics import Bill, Demand, Fleet, Slo
+from ..economics import Demand, Slo
 from ..model import ShapeLaw, Transformer
-from ..serving import Precision, Replica, Requests
+from ..serving import OperatingPoint, Precision, Replica, Requests
 from ..training import TRAINING_PRECISION, TrainingRun
 
 LIMITS = ("hbm", "tpot", "ttft", "batch")  # the order of `Problem.limit_functions`
@@ -56,9 +57,7 @@ class Problem(eqx.Module):
         return cls(
             law=law,
             target_loss=target_loss,
-            demand=Demand(
-                given["lifetime_tokens"], requests, given["lifetime_s"], given["peak_to_mean"]
-            ),
+            demand=Demand(given["lifetime_tokens"], requests, given["lifetime_s"], given["peak_to_mean"]),
             slo=Slo(given["tpot_s"], given["ttft_s"]),
             shape=ShapeLaw(**given["shape"]),
             slice=Slice(chip, choice["n_chips"], engine),
@@ -70,9 +69,9 @@ class Problem(eqx.Module):
             rate=jnp.where(joules, chip.power_w, usd_per_s),
         )
 
-    def replica(self, model: Transformer) -> Replica:
-        """Return one replica that serves ``model``."""
-        return Replica(model, self.slice, self.precision, self.demand.requests)
+    def serving(self, model: Transformer, batch: Scalar) -> OperatingPoint:
+        """Return a replica that serves ``model``, ``batch`` sequences at a time."""
+        return Replica(model, self.slice, self.precision, self.demand.requests).at(batch)
 
     def training(self, model: Transformer, tokens: Scalar) -> TrainingRun:
         """Return the run that trains ``model`` on ``tokens``."""
@@ -86,16 +85,15 @@ class Problem(eqx.Module):
         """Return the objective's cost of keeping one replica for the whole life."""
         return self.rate * self.slice.n_chips * self.demand.lifetime_s
 
-    def limit_functions(self, replica: Replica, batch: Scalar) -> list[list[Part]]:
+    def limit_functions(self, point: OperatingPoint) -> list[list[Part]]:
         """Return sums that must not exceed one, in the order of `LIMITS`: use over limit, and 1 / batch."""
         return [
-            [*replica.memory_fill(batch)],
-            scaled(replica.tpot_parts(batch), 1.0 / self.slo.tpot_s),
-            scaled(replica.ttft_parts(batch), 1.0 / self.slo.ttft_s),
-            [1.0 / batch],
+            [*point.replica.memory_fill(point.batch)],
+            scaled(point.tpot_parts(), 1.0 / self.slo.tpot_s),
+            scaled(point.ttft_parts(), 1.0 / self.slo.ttft_s),
+            [1.0 / point.batch],
         ]
 
-    def bill(self, model: Transformer, tokens: Scalar, batch: Scalar, rate: Scalar) -> Bill:
-        """Return the bill of a complete plan at ``rate`` per chip-second."""
-        fleet = Fleet.for_demand(self.demand, self.replica(model), batch)
-        return Bill.of(self.training(model, tokens), fleet, rate)
+    def busy_parts(self, point: OperatingPoint) -> list[Part]:
+        """Return the replicas that the peak keeps busy, by part (Little's law); their sum may be below one."""
+        return scaled(point.request_parts(), self.demand.peak_rate())

@@ -43,15 +43,15 @@ def cost_functions(problem: Problem, role: Role, v: Float[Array, " 3"]) -> Funct
     """Return [cost, limits...]: the cheapest plan for a quality."""
     N, D, batch = jnp.exp(v)
     model = problem.shape.transformer(N)
-    replica = problem.replica(model)
-    busy = scaled(replica.request_parts(batch), problem.demand.peak_rate())
+    point = problem.serving(model, batch)
+    busy = problem.busy_parts(point)
     fleet = jnp.where(role.lone + role.flops > 0, _OFF, problem.lone_replica_cost())
     money = jnp.where(role.flops > 0, 6.0 * N * D, problem.training_cost(model, D))
     inference = role.flops * 2.0 * N * problem.demand.lifetime_tokens
     limit = jnp.where(role.flops > 0, _OFF, 1.0)
     return [
         [*scaled(busy, fleet), money, inference],
-        *(scaled(parts, limit) for parts in problem.limit_functions(replica, batch)),
+        *(scaled(parts, limit) for parts in problem.limit_functions(point)),
         scaled(busy, jnp.where(role.lone > 0, limit, _OFF)),
     ]
 

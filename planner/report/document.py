@@ -16,9 +16,7 @@ _UNITS = ("usd", "joules", "flops")
 
 def document(outcome: Outcome, command: str) -> dict[str, Any]:
     """Return the object that ``--json`` prints; every number is finite."""
-    empty = dict.fromkeys(
-        ("plan", "bill", "baseline", "saving_fraction", "batch_limit", "certificate", "elasticities")
-    )
+    empty = dict.fromkeys(("plan", "bill", "baseline", "saving_fraction", "batch_limit", "certificate", "elasticities"))
     head = {"schema": f"{command}/1", **_status(outcome)}
     if outcome.infeasible:
         head |= _explained(outcome.infeasible)
@@ -178,7 +176,12 @@ def certificate(outcome: Outcome) -> dict[str, Any]:
         total = total_of(outcome, PLAN, outcome.scenario.settings["objective"])
         uses = [outcome.value(f"log_{name}_use") for name in ("hbm", "tpot", "ttft")]
         above = total / best - 1.0 if best and money else None
-        return {"gradient_norm": None, "convex": convex, "feasibility": max(0.0, *uses), "above_optimum_fraction": above}
+        return {
+            "gradient_norm": None,
+            "convex": convex,
+            "feasibility": max(0.0, *uses),
+            "above_optimum_fraction": above,
+        }
     return {
         "gradient_norm": float(solved["gradient_norm"]),
         "convex": convex,

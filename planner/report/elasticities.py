@@ -11,7 +11,12 @@ _HIDDEN = {
     "precision.use.bf16", "precision.use.fp8", "precision.use.int8", "precision.use.fp4",
 }  # fmt: skip
 # What a flag or file calls the quantity; an elasticity does not depend on the unit.
-_NAMES = {"tpot_s": "tpot_ms", "ttft_s": "ttft_ms", "lifetime_s": "lifetime_days", "chip.usd_per_s": "chip.usd_per_hour"}
+_NAMES = {
+    "tpot_s": "tpot_ms",
+    "ttft_s": "ttft_ms",
+    "lifetime_s": "lifetime_days",
+    "chip.usd_per_s": "chip.usd_per_hour",
+}
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -30,7 +35,9 @@ def elasticities(outcome: Outcome) -> dict[str, float]:
     settings, choice = outcome.scenario.settings, outcome.choice
     budget = settings.get("budget_usd")
     slopes = _leaves(outcome.slopes["given"]) | _leaves(outcome.slopes["choice"])
-    values = _leaves(outcome.scenario.numbers(outcome.value("loss_nats") if budget else None)) | _leaves(choice.numbers())
+    values = _leaves(outcome.scenario.numbers(outcome.value("loss_nats") if budget else None)) | _leaves(
+        choice.numbers()
+    )
     hidden = set(_HIDDEN)
     hidden.add("quality_like" if "quality_like" not in settings else "target_loss")
     hidden |= {f"chip.peak_flops_per_s.{p}" for p in values_of_missing(choice.chip.peak_flops_per_s)}

@@ -89,7 +89,12 @@ def _plan(answer: dict[str, Any]) -> Table:
     if plan["chip"]:
         other = f"{base['chips_per_replica']} x {base['chip']} {base['precision']}" if base["chip"] else "none fits"
         row("replica", f"{plan['chips_per_replica']} x {plan['chip']} {plan['precision']}", "", other)
-        row("batch", f"{plan['batch']:.1f}", str(build["batch"]) if build else "", f"{base['batch']:.1f}" if base["chip"] else "")
+        row(
+            "batch",
+            f"{plan['batch']:.1f}",
+            str(build["batch"]) if build else "",
+            f"{base['batch']:.1f}" if base["chip"] else "",
+        )
         row("replicas at the peak", f"{plan['replicas']:.1f}", str(build["replicas"]) if build else "")
         row("time per output token", seconds(plan["tpot_s"]))
         row("time to first token", seconds(plan["ttft_s"]))
@@ -143,7 +148,9 @@ def _reasons(answer: dict[str, Any]) -> list[str]:
     if answer["batch_limit"]:
         out.append(f"[bold]Batch limited by[/] {_LIMITS[answer['batch_limit']]}.")
     if step:
-        parts = ", ".join(f"{n} {seconds(p['seconds'])} ({p['bound']})" for n, p in step["operations"].items() if p["seconds"] > 0)
+        parts = ", ".join(
+            f"{n} {seconds(p['seconds'])} ({p['bound']})" for n, p in step["operations"].items() if p["seconds"] > 0
+        )
         out.append(
             f"[bold]Decode step[/] {seconds(step['seconds'])} = {parts}; a textbook roofline (hard maximum) says "
             f"{seconds(step['hard_maximum_s'])}, {100 * step['hard_maximum_difference_fraction']:+.1f} %."
@@ -162,7 +169,9 @@ def _reasons(answer: dict[str, Any]) -> list[str]:
             out.append(f"[bold]Worth:[/] {'; '.join(worth)}.")
     accuracy, source, sure = answer["accuracy"], answer["sources"], answer["certificate"]
     if answer["buildable"]:
-        out.append(f"[bold]Rounding[/] to whole layers, heads and batch changes the cost by {percent(answer['buildable']['rounding_cost_fraction'])}.")
+        out.append(
+            f"[bold]Rounding[/] to whole layers, heads and batch changes the cost by {percent(answer['buildable']['rounding_cost_fraction'])}."
+        )
     if sure.get("duality_gap") is not None:
         out.append(
             f"[bold]Certificate:[/] convex program, gradient {sure['gradient_norm']:.0e}, limits within "
@@ -174,6 +183,10 @@ def _reasons(answer: dict[str, Any]) -> list[str]:
         f"[bold]How far to trust it:[/] serving speed {percent(accuracy['mdape'])} median error on {accuracy['rows']:.0f} "
         f"measured runs ({percent(accuracy['unseen_chip_mdape'])} on unseen chips; this chip: {source['serving_basis']}); "
         f"training MFU {source['training_mfu']:.2f} ({source['training_mfu_basis']})"
-        + (f"; ${source['usd_per_chip_hour']:g} per chip-hour ({source['price']})." if source["usd_per_chip_hour"] else ".")
+        + (
+            f"; ${source['usd_per_chip_hour']:g} per chip-hour ({source['price']})."
+            if source["usd_per_chip_hour"]
+            else "."
+        )
     )
     return out

@@ -92,9 +92,7 @@ class Replica(eqx.Module):
         """Return bytes of weights that each chip holds and reads once per step."""
         return self.transformer.params * self.precision.weight_bytes / self.slice.n_chips
 
-    def _pass(
-        self, tokens: Scalar, sequences: Scalar, attention_flops: Scalar, kv_bytes_per_chip: Scalar
-    ) -> Pass:
+    def _pass(self, tokens: Scalar, sequences: Scalar, attention_flops: Scalar, kv_bytes_per_chip: Scalar) -> Pass:
         model, chips, how = self.transformer, self.slice, self.precision
         linear = Operation(
             chips.compute_s(model.linear_flops(tokens), how.linear_flops_per_s),
@@ -134,31 +132,46 @@ class Replica(eqx.Module):
         attention = self.transformer.attention_flops(prompts * new, context)
         return self._pass(prompts * new, 0.0, attention, prompts * kv / self.kv_shards())
 
-    def prefill_parts(self) -> list[Part]:
-        """Return replica-seconds per prompt by part, when short prompts share a pass of the engine's chunk size."""
-        chunk = self.slice.efficiency.prefill_chunk_tokens
-        prompts = jnp.maximum(chunk / self.requests.new_input_tokens(), 1.0)
-        return scaled(self.prefill_pass(prompts).parts(), 1.0 / prompts)
+    def at(self, batch: Scalar) -> "OperatingPoint":
+        """Return the replica decoding ``batch`` sequences at a time."""
+        # Short prompts share a pass of the engine's chunk size; a long one has several chunks' worth to itself.
+        together = jnp.maximum(self.slice.efficiency.prefill_chunk_tokens / self.requests.new_input_tokens(), 1.0)
+        return OperatingPoint(
+            replica=self,
+            batch=batch,
+            step=self.decode_step(batch).parts(),
+            prefill=scaled(self.prefill_pass(together).parts(), 1.0 / together),
+            first=self.prefill_pass(1.0).parts(),
+        )
 
-    def request_parts(self, batch: Scalar) -> list[Part]:
+
+class OperatingPoint(eqx.Module):
+    """A replica at a batch. ``step``, ``prefill`` (per prompt) and ``first`` (one prompt alone) are times by part."""
+
+    replica: Replica
+    batch: Scalar
+    step: list[Part]
+    prefill: list[Part]
+    first: list[Part]
+
+    def request_parts(self) -> list[Part]:
         """Return replica-seconds per request: its prefill and its share of every decode step."""
-        steps = self.requests.output_tokens / batch
-        return self.prefill_parts() + scaled(self.decode_step(batch).parts(), steps)
+        return self.prefill + scaled(self.step, self.replica.requests.output_tokens / self.batch)
 
-    def tpot_parts(self, batch: Scalar) -> list[Part]:
+    def tpot_parts(self) -> list[Part]:
         """Return mean seconds between a user's tokens: a step, and the prefills that interrupt it.
 
         In steady state ``batch`` / output_tokens requests finish per step, and as many prompts enter.
         """
-        return scaled(self.request_parts(batch), batch / self.requests.output_tokens)
+        return self.step + scaled(self.prefill, self.batch / self.replica.requests.output_tokens)
 
-    def ttft_parts(self, batch: Scalar) -> list[Part]:
+    def ttft_parts(self) -> list[Part]:
         """Return seconds to the first token: wait for the running step, then the prompt's own pass.
 
         No queue is included: at the planned peak some requests wait longer.
         """
-        return self.decode_step(batch).parts() + self.prefill_pass(1.0).parts()
+        return self.step + self.first
 
     def seconds(self, parts: Sequence[Part]) -> Scalar:
         """Return the sum of ``parts`` in seconds under this engine's overlap."""
-        return total(parts, self.slice.efficiency.overlap_exponent)
+        return total(parts, self.replica.slice.efficiency.overlap_exponent)
