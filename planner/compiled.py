@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,8 @@ def _processor() -> str:
 
 @cache
 def _digest() -> str:
-    import jax
-    import jaxlib
-
-    digest = hashlib.sha256(f"{jax.__version__} {jaxlib.__version__} {sys.version} {_processor()}".encode())
+    versions = [version(package) for package in ("jax", "jaxlib")]
+    digest = hashlib.sha256(f"{versions} {sys.version} {_processor()}".encode())
     here = Path(__file__).parent.parent
     for package in _PACKAGES:
         for path in sorted((here / package).rglob("*.py")):

@@ -11,26 +11,11 @@ import configs
 
 from . import compiled
 from .choices import Choice, enumerate_choices, stack
+from .infeasible import TOLERANCE, Infeasible, appraisal, over_caps, unaffordable, unreachable
 from .scenario import Scenario
 
 _MODULE = "planner.optimize.answer"
 PLAN, BASELINE, BUILDABLE = 0, 1, 2
-TOLERANCE = 1e-8  # of ln(use / limit): what rounding leaves of a limit that binds
-
-
-@dataclass(frozen=True)
-class Infeasible:
-    """Why no plan exists: the limit that binds first, and what would be feasible.
-
-    ``excess_fraction`` is how far the limit is exceeded where it is exceeded least; ``nearest`` maps
-    settings to the nearest values with which a plan exists.
-    """
-
-    status: str
-    limit: str
-    message: str
-    excess_fraction: float
-    nearest: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,7 +53,7 @@ def _rows(tree: Any, index: Sequence[int]) -> Any:
     return tree[list(index)]
 
 
-def _case(point: Sequence[float], **flags: bool) -> dict[str, float]:
+def _case(point: Sequence[float] | np.ndarray, **flags: bool) -> dict[str, float]:
     log_N, log_D, log_B = (float(p) for p in point)
     named = {"derive_tokens": 0.0, "derive_batch": 0.0, "build": 0.0}
     return {"log_N": log_N, "log_D": log_D, "log_B": log_B, **named, **{k: float(v) for k, v in flags.items()}}
@@ -110,7 +95,9 @@ class Planner:
         return {"valid": self.valid, "free": float(split is None), "split": 0.0 if split is None else split}
 
     @staticmethod
-    def _point(split: float, point: Sequence[float], multipliers: np.ndarray, **flags: bool) -> dict[str, Any]:
+    def _point(
+        split: float, point: Sequence[float] | np.ndarray, multipliers: np.ndarray, **flags: bool
+    ) -> dict[str, Any]:
         named = {"appraise": 0.0, "derive_tokens": 0.0} | {k: float(v) for k, v in flags.items()}
         log_N, log_D, log_B = (float(p) for p in point)
         return {"split": split, "log_N": log_N, "log_D": log_D, "log_B": log_B, "multipliers": multipliers, **named}
@@ -136,49 +123,6 @@ def _squeeze(tree: Any) -> Any:
     return {k: _squeeze(v) for k, v in tree.items()} if isinstance(tree, dict) else tree[0]
 
 
-def _unreachable(scenario: Scenario) -> Infeasible | None:
-    target, floor = scenario.settings.get("target_loss"), scenario.law.coefficients["E"]
-    if target is None or target > floor:
-        return None
-    return Infeasible(
-        "target-loss-unreachable",
-        "target_loss",
-        f"the target loss {target:g} is not above the irreducible loss {floor:.5g} of {scenario.law.id}: "
-        "raise --target-loss or choose another --law",
-        floor / target - 1.0,
-        {"target_loss": floor * (1.0 + 1e-3)},
-    )
-
-
-def _over_caps(scenario: Scenario, choices: list[Choice], caps: np.ndarray, whose: str) -> Infeasible:
-    """Explain caps that no choice satisfies; ``caps`` are ln(use / limit) of memory, TPOT and TTFT by choice."""
-    over = caps[:, : len(choices)]
-    least = int(np.argmin(over.max(axis=0)))
-    limit = int(np.argmax(over[:, least]))
-    choice, excess = choices[least], math.expm1(over[limit, least])
-    nearest = {}
-    for i, name in ((1, "tpot_ms"), (2, "ttft_ms")):
-        if over[i, least] >= 0:
-            nearest[name] = scenario.settings[name] * math.exp(over[i, least]) * (1.0 + 1e-6)
-    where = f"{choice.n_chips} x {choice.chip.id} in {choice.precision}"
-    if limit == 0:
-        have = choice.chip.hbm_bytes * choice.n_chips
-        nearest["hbm_bytes"] = have * math.exp(over[0, least])
-        message = (
-            f"{whose} and one request's KV cache need {nearest['hbm_bytes'] / 1e9:.4g} GB and the largest replica "
-            f"allowed, {where}, has {have / 1e9:.4g} GB: allow chips with more memory (--chips), a smaller "
-            "--precision, or shorter --input-tokens"
-        )
-    else:
-        name, flag = (("tpot_ms", "--tpot-ms"), ("ttft_ms", "--ttft-ms"))[limit - 1]
-        message = (
-            f"{whose} serves one request alone at {nearest[name]:.4g} ms on {where}, the nearest of the choices, "
-            f"against {flag} {scenario.settings[name]:g}: raise {flag} to {nearest[name]:.4g}, or allow "
-            "faster chips (--chips), a smaller --precision, or a lower quality"
-        )
-    return Infeasible("infeasible", ("hbm", "tpot", "ttft")[limit], message, excess, nearest)
-
-
 def optimize(scenario: Scenario) -> Outcome:
     """Return the cheapest plan for the scenario, or why there is none.
 
@@ -186,9 +130,9 @@ def optimize(scenario: Scenario) -> Outcome:
         ConfigError: the choices that the scenario names do not go together.
     """
     choices = enumerate_choices(scenario)
-    unreachable = _unreachable(scenario)
-    if unreachable:
-        return Outcome(scenario, choices, infeasible=unreachable)
+    refusal = unreachable(scenario)
+    if refusal:
+        return Outcome(scenario, choices, infeasible=refusal)
     planner = Planner(scenario, choices)
     given = planner.given
     if planner.budget is not None:
@@ -199,7 +143,7 @@ def optimize(scenario: Scenario) -> Outcome:
     solved = planner.solve(given)
     if not solved["found"]:
         whose = "even the smallest model that reaches this quality"
-        return Outcome(scenario, choices, infeasible=_over_caps(scenario, choices, solved["caps"], whose))
+        return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, solved["caps"], whose))
     split = float(solved["split"])
     plan = planner._point(split, solved["points"][0], solved["multipliers"])
     slopes = planner.differentiate(given, int(solved["best"]), plan)
@@ -224,24 +168,14 @@ def optimize(scenario: Scenario) -> Outcome:
 def _afford(planner: Planner) -> float | Infeasible:
     """Return the best loss that the budget buys over all choices, or why it buys none."""
     found = planner.best_loss(planner.given)
-    loss = np.where(found["ok"] > 0, found["loss_nats"], np.inf)[: len(planner.choices)]
+    n = len(planner.choices)
+    loss = np.where(found["ok"] > 0, found["loss_nats"], np.inf)[:n]
     if np.isfinite(loss).any():
         return float(loss.min())
-    servable = found["caps"].max(axis=0)[: len(planner.choices)] < 0
-    if not servable.any():
-        return _over_caps(planner.scenario, planner.choices, found["caps"], "even a model of a million parameters")
-    floor = np.where(servable, found["floor"][: len(planner.choices)], np.inf)
-    least, budget = int(np.argmin(floor)), planner.scenario.settings["budget_usd"]
-    choice, needed = planner.choices[least], budget * math.exp(max(floor[least], 0.0)) * 1.05
-    return Infeasible(
-        "budget-too-small",
-        "budget_usd",
-        f"keeping one replica of {choice.n_chips} x {choice.chip.id} for {planner.scenario.settings['lifetime_days']:g} "
-        f"days to serve this demand already costs about ${needed:,.0f}, over the budget of ${budget:,.0f}: raise "
-        "--budget-usd, allow cheaper --chips, or shorten --lifetime-days",
-        needed / budget - 1.0,
-        {"budget_usd": needed},
-    )
+    caps = found["caps"][:, :n]
+    if not (caps.max(axis=0) < 0).any():
+        return over_caps(planner.scenario, planner.choices, caps, "even a model of a million parameters")
+    return unaffordable(planner.scenario, planner.choices, caps, found["floor"][:n])
 
 
 def evaluate(
@@ -259,9 +193,9 @@ def evaluate(
     if scenario.quality == "budget_usd":
         raise configs.ConfigError("evaluate needs --quality-like or --target-loss: --budget-usd is for optimize")
     choices = enumerate_choices(scenario)
-    unreachable = _unreachable(scenario)
-    if unreachable:
-        return Outcome(scenario, choices, infeasible=unreachable, appraised=True)
+    refusal = unreachable(scenario)
+    if refusal:
+        return Outcome(scenario, choices, infeasible=refusal, appraised=True)
     sizes = sorted({c.n_chips for c in choices})
     lanes = [i for i, c in enumerate(choices) if c.n_chips == n_chips]
     if not lanes:
@@ -280,7 +214,8 @@ def evaluate(
     lane = lanes[-1] if other else lanes[0]
     if other:
         told = {name: rows[[2, 1, 0]] for name, rows in told.items()}
-    infeasible = _appraisal(scenario, planner, solved, told, tokens, lane)
+    at = {name: float(rows[PLAN]) for name, rows in told.items()}
+    infeasible = appraisal(scenario, choices[lane], at, tokens is not None)
     slopes = {}
     if math.isfinite(told["tokens"][PLAN]):
         here = (point[0], math.log(told["tokens"][PLAN]), math.log(told["batch"][PLAN]))
@@ -290,50 +225,3 @@ def evaluate(
         scenario, choices, solved, told, (lane, base), slopes, infeasible,
         appraised=True, has_baseline=bool(solved["baseline_found"]),
     )  # fmt: skip
-
-
-def _appraisal(
-    scenario: Scenario, planner: Planner, solved: Mapping[str, Any], told: Any, tokens: float | None, lane: int
-) -> Infeasible | None:
-    """Return what is wrong with a given plan, if anything."""
-    target = float(told["target_loss"][PLAN])
-    floor = float(told["params_floor"][PLAN])
-    if tokens is None and not math.isfinite(told["tokens"][PLAN]):
-        return Infeasible(
-            "below-law-floor",
-            "params",
-            f"{told['params'][PLAN]:.4g} parameters cannot reach the target loss {target:.5g} with any amount of data "
-            f"under {scenario.law.id}: --params must be above {floor:.5g}",
-            floor / float(told["params"][PLAN]) - 1.0,
-            {"params": floor * 1.001},
-        )
-    if tokens is not None and told["loss_nats"][PLAN] > target * (1.0 + 1e-9):
-        needed = float(told["tokens_for_target"][PLAN])
-        nearest = {"train_tokens": needed} if math.isfinite(needed) else {"params": floor * 1.001}
-        remedy = f"--train-tokens to {needed:.6g}" if math.isfinite(needed) else f"--params above {floor:.5g}"
-        return Infeasible(
-            "quality-missed",
-            "target_loss",
-            f"the plan reaches {told['loss_nats'][PLAN]:.5g} nats, short of the target {target:.5g}: raise {remedy}, "
-            "or judge it at its own quality with --target-loss",
-            float(told["loss_nats"][PLAN]) / target - 1.0,
-            nearest,
-        )
-    over = np.array([[told[f"log_{name}_use"][PLAN]] for name in ("hbm", "tpot", "ttft")])
-    if over.max() <= TOLERANCE:
-        return None
-    choice = planner.choices[lane]
-    worst = int(np.argmax(over[:, 0]))
-    batch, best = told["batch"][PLAN], told["useful_batch"][PLAN]
-    alone = _over_caps(scenario, [choice], over, "this plan") if best <= 1.0 else None
-    if alone:
-        return alone
-    name = ("memory", "--tpot-ms", "--ttft-ms")[worst]
-    return Infeasible(
-        "infeasible",
-        ("hbm", "tpot", "ttft")[worst],
-        f"a batch of {batch:g} exceeds the limit on {name} by {100 * math.expm1(over[worst, 0]):.3g} %: the largest "
-        f"batch within all limits is {best:.6g}",
-        math.expm1(over[worst, 0]),
-        {"batch": float(best)},
-    )

@@ -21,7 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "engine": "tensorrt-llm",
 }
 DEFAULT_SOURCES = {
-    "chips": "rented by the hour by several clouds, with serving speeds among the engine's measured rows or a sibling's",
+    "chips": "rented by the hour by several clouds; serving speed measured on each or on its sibling (H200: H100)",
     "workload": "the largest published production mix of chat lengths",
     "tpot_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 40 ms",
     "ttft_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 450 ms",

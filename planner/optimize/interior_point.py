@@ -7,7 +7,7 @@ per lane of the last axis; each pass of the loop costs one evaluation, which eit
 trial point and aims anew or halves the step. No host callbacks, no dynamic shapes.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -17,11 +17,11 @@ from jaxtyping import Array, Bool, Float
 
 from .posynomial import Posynomials
 
-_GAP = 1e-12  # stop below this duality gap; the objective is a logarithm, so it is a relative error
-_RESIDUAL = 1e-11  # and below this norm of the Lagrangian's gradient and of the limits' residual
+_GAP = 1e-11  # stop below this duality gap; the objective is a logarithm, so it is a relative error
+_RESIDUAL = 1e-10  # and below this norm of the Lagrangian's gradient and of the limits' residual
 _CENTRING = 0.1  # the least share of the gap to keep while the point is still far from feasible or stationary
 _PASSES = 60
-_ROUNDING = 1e-10  # with a residual below this, a step that does not improve it meets rounding errors
+_ROUNDING = 1e-9  # with a residual below this, a step that does not improve it meets rounding errors
 _SHORTEST = 1e-9  # no step this small is worth taking
 
 
@@ -112,7 +112,7 @@ def interior_point(program: Posynomials, lift: Lift) -> optax.GradientTransforma
     are taken together at the point it is given.
     """
 
-    def init(params):
+    def init(params: Any) -> InteriorState:
         zero = jax.tree.map(jnp.zeros_like, params)
         lanes = params.x[0]
         endless = jnp.full_like(lanes, jnp.inf)
@@ -122,7 +122,7 @@ def interior_point(program: Posynomials, lift: Lift) -> optax.GradientTransforma
             jnp.zeros_like(lanes, bool),
         )  # fmt: skip
 
-    def update(updates, state, params=None):
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, InteriorState]:
         del updates
         x, slack, multipliers = point = params
         slope, bend = lift.slopes(x)
@@ -195,16 +195,18 @@ def minimise(program: Posynomials, lift: Lift, start: Float[Array, "k n"], activ
     ones = jnp.ones((len(program.layout) - 1, start.shape[1]))
     first = Point(start, ones, 0.3 * ones)
 
-    def unfinished(carry):
+    def unfinished(carry: Any) -> Bool[Array, ""]:
         _, state, passes = carry
         return ~jnp.all(state.done) & (passes < _PASSES)
 
-    def step(carry):
+    def step(carry: Any) -> Any:
         point, state, passes = carry
+        updates: Any
         updates, state = method.update(point, state, point)
         return optax.apply_updates(point, updates), state, passes + 1
 
-    begin = method.init(first)._replace(done=~active)
+    begin: Any = method.init(first)
+    begin = begin._replace(done=~active)
     _, state, passes = jax.lax.while_loop(unfinished, step, (first, begin, jnp.zeros(())))
     return Solution(
         state.base.x, state.base.multipliers, state.values, state.gap, state.gradient_norm, passes + 0.0 * state.gap

@@ -1,0 +1,105 @@
+"""Why to believe an answer, and where not: certificate, sources and warnings."""
+
+import math
+from typing import Any
+
+from scaling import range_warnings
+
+from ..choices import BYTES
+from ..plan import PLAN, Outcome
+from ..scenario import DEFAULT_SOURCES
+
+
+def total_of(outcome: Outcome, row: int, unit: str) -> float:
+    """Return a case's total in one of usd, joules and flops."""
+    if unit == "flops":
+        return outcome.value("training_flops", row) + outcome.value("inference_flops", row)
+    return outcome.value(f"total_{unit}", row)
+
+
+def certificate(outcome: Outcome) -> dict[str, Any]:
+    """Return why the plan is the optimum: stationary, feasible, and of a program convex by construction.
+
+    Every part of the model is read off as a monomial, so the program is convex once no exponent of
+    model size or tokens is negative (``least_exponent``); ``model_mismatch`` checks the monomials
+    against the model itself at the plan. A given plan carries its cost above the optimum instead.
+    """
+    solved = outcome.solved
+    convex = float(solved["least_exponent"]) > -1e-9
+    if outcome.appraised:
+        best = math.exp(float(solved["log_objective"])) if solved["found"] else None
+        money = outcome.scenario.settings["objective"] != "flops"
+        total = total_of(outcome, PLAN, outcome.scenario.settings["objective"])
+        uses = [outcome.value(f"log_{name}_use") for name in ("hbm", "tpot", "ttft")]
+        above = total / best - 1.0 if best and money else None
+        return {
+            "gradient_norm": None,
+            "convex": convex,
+            "feasibility": max(0.0, *uses),
+            "above_optimum_fraction": above,
+        }
+    return {
+        "gradient_norm": float(solved["gradient_norm"]),
+        "convex": convex,
+        "feasibility": float(solved["violation"]),
+        "duality_gap": abs(float(solved["gap"])),
+        "least_exponent": float(solved["least_exponent"]),
+        "model_mismatch": abs(float(outcome.slopes["log_objective"]) - float(solved["log_objective"])),
+    }
+
+
+def sources(outcome: Outcome) -> dict[str, Any]:
+    """Return where the answer's constants come from."""
+    scenario, chip = outcome.scenario, outcome.choice.chip
+    own_price = "chip_usd_per_hour" in scenario.settings
+    price = chip.tables.get("price", {})
+    mfu = chip.tables.get("training_mfu", {}).get("bf16", {})
+    return {
+        "law": scenario.law.tables["coefficients"]["source"],
+        "chip": {t: chip.tables[t]["source"] for t in ("peak_tflops", "memory", "scale_up", "power")},
+        "price": "given" if own_price else " ".join(str(price[k]) for k in ("source", "date") if k in price),
+        "usd_per_chip_hour": outcome.choice.usd_per_hour,
+        "training_mfu": outcome.choice.training_mfu,
+        "training_mfu_basis": "measured" if outcome.choice.mfu_measured else "median of the measured chips",
+        "training_mfu_source": mfu.get("source", ""),
+        "serving": scenario.engine.tables["efficiency"]["source"],
+        "serving_basis": "measured" if chip.id in scenario.engine.chips else "datasheet",
+        "weight_bytes_per_param": BYTES[outcome.choice.precision][0],
+        "workload": scenario.workload.tables["requests"]["source"],
+        "defaults": DEFAULT_SOURCES,
+    }
+
+
+def warnings(outcome: Outcome) -> list[str]:
+    """Return sentences on where the answer leans on less than measurement."""
+    scenario, choice = outcome.scenario, outcome.choice
+    chip, engine = choice.chip, scenario.engine
+    out = range_warnings(scenario.law.id, scenario.law.valid, outcome.value("params"), outcome.value("tokens"))
+    low, high = scenario.shape.valid["min_params"], scenario.shape.valid["max_params"]
+    if not low <= outcome.value("params") <= high:
+        out.append(f"layers and KV width follow public models of {low:.3g} to {high:.3g} parameters: extrapolated.")
+    if not outcome.has_hardware:
+        out.append(
+            f"no chip, replica size and precision allowed serves {outcome.value('params'):.4g} parameters within "
+            "the limits: the plan has no hardware and no bill in dollars."
+        )
+        return out
+    if chip.id not in engine.chips:
+        out.append(
+            f"datasheet-only chip for serving: no run on {chip.id} is among those behind {engine.id}; its efficiencies "
+            f"are carried over (median error {100 * engine.accuracy['unseen_chip_mdape']:.1f} % on chips left out of the fit)."
+        )
+    if not choice.mfu_measured:
+        out.append(
+            f"no bf16 training run on {chip.id} was measured: MFU {choice.training_mfu:.2f} is the median of the "
+            "measured chips."
+        )
+    if choice.precision in ("int8", "fp4"):
+        out.append(f"{scenario.law.id} does not say what {choice.precision} weights cost in quality: none is charged.")
+    if scenario.settings["max_sparsity"] > 1.0:
+        out.append(f"{scenario.law.id} is a law of dense models: the plan stays dense.")
+    if not outcome.has_baseline:
+        out.append("the compute-optimal model of this quality cannot be served within the limits: no saving is stated.")
+    elif choice.usd_per_hour is None:
+        out.append(f"{chip.id} has no rental price: no bill in dollars.")
+    return out
