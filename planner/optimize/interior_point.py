@@ -17,11 +17,11 @@ from jaxtyping import Array, Bool, Float
 
 from .posynomial import Posynomials
 
-_GAP = 1e-11  # stop below this duality gap; the objective is a logarithm, so it is a relative error
-_RESIDUAL = 1e-10  # and below this norm of the Lagrangian's gradient and of the limits' residual
+_GAP = 1e-12  # stop below this duality gap; the objective is a logarithm, so it is a relative error
+_RESIDUAL = 1e-12  # and below this norm of the Lagrangian's gradient and of the limits' residual
 _CENTRING = 0.1  # the least share of the gap to keep while the point is still far from feasible or stationary
 _PASSES = 60
-_ROUNDING = 1e-9  # with a residual below this, a step that does not improve it meets rounding errors
+_ROUNDING = 1e-9  # from a residual below this, a step that does not gain a digit meets rounding errors
 _SHORTEST = 1e-9  # no step this small is worth taking
 
 
@@ -170,7 +170,7 @@ def interior_point(program: Posynomials, lift: Lift) -> optax.GradientTransforma
             (state.base, state.values, state.gap, state.gradient_norm, state.direction),
         )
         size = jnp.where(accept, size, 0.5 * state.size)
-        stuck = ~accept & (state.merit < _ROUNDING**2)
+        stuck = (state.merit < _ROUNDING**2) & (merit > 0.01 * state.merit)
         done = state.done | (accept & found) | stuck | (size < _SHORTEST)
         new = InteriorState(
             base,
