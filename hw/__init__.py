@@ -6,5 +6,6 @@ from .chip import Scalar as Scalar
 from .chip import Slice as Slice
 from .roofline import Operation as Operation
 from .roofline import Part as Part
+from .roofline import Sum as Sum
 from .roofline import scaled as scaled
 from .roofline import total as total

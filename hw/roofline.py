@@ -32,15 +32,33 @@ class Operation(eqx.Module):
         return Operation(self.compute_s * factor, self.memory_s * factor)
 
 
-Part = Operation | Scalar  # a piece of a sum of times: a roofline, or a plain number of seconds
+class Sum(eqx.Module):
+    """Operations and plain seconds that run one after the other, the whole ``factor`` times.
+
+    Scaling shares the parts: a solver that meets the same parts twice evaluates them once.
+    """
+
+    parts: list[Operation | Scalar]
+    factor: Scalar = 1.0
+
+    def scaled(self, factor: Scalar) -> "Sum":
+        """Return the sum repeated ``factor`` times."""
+        return Sum(self.parts, self.factor * factor)
+
+    def seconds(self, overlap_exponent: Scalar) -> Scalar:
+        """Return the time of the whole."""
+        return self.factor * total(self.parts, overlap_exponent)
+
+
+Part = Operation | Sum | Scalar
 
 
 def scaled(parts: Sequence[Part], factor: Scalar) -> list[Part]:
     """Return every part times ``factor``."""
-    return [p.scaled(factor) if isinstance(p, Operation) else p * factor for p in parts]
+    return [p.scaled(factor) if isinstance(p, Operation | Sum) else p * factor for p in parts]
 
 
 def total(parts: Sequence[Part], overlap_exponent: Scalar) -> Scalar:
     """Return the sum of the parts, the two sides of each roofline joined by the p-norm."""
-    values = [p.seconds(overlap_exponent) if isinstance(p, Operation) else p for p in parts]
+    values = [p.seconds(overlap_exponent) if isinstance(p, Operation | Sum) else p for p in parts]
     return sum(values[1:], values[0])

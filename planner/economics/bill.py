@@ -25,7 +25,7 @@ class Fleet(eqx.Module):
     @classmethod
     def for_demand(cls, demand: Demand, point: OperatingPoint) -> "Fleet":
         """Size the fleet by Little's law: peak request rate times replica-seconds per request."""
-        prefill = demand.peak_rate() * point.seconds(point.prefill)
+        prefill = demand.peak_rate() * point.seconds([point.prefill])
         request = demand.peak_rate() * point.seconds(point.request_parts())
         decode = request - prefill
         busy = prefill + decode

@@ -20,8 +20,8 @@ from .programs import CAPS, DEMAND, DirectLift, QualityLift, Role, cost_function
 MAX_TRAINING_TOKENS = 1e18  # the most lenient model tried is the one that needs this many: a bound, not a claim
 MIN_PARAMS = 1e6
 CONVERGED = {"gradient": 1e-7, "gap": 1e-9, "violation": 1e-8}
-_LOG_OFF = -60.0 * 2.302585092994046  # ln of the factor that takes a function out of play
-_START = (1.5, 3.5)  # of the split beyond compute-optimal, and of ln B
+LOG_OFF = -60.0 * 2.302585092994046  # ln of the factor that takes a function out of play
+START = (1.5, 3.5)  # of the split beyond compute-optimal, and of ln B
 _ENDLESS = 60.0  # ln of a batch that leaves decode steps no time
 
 
@@ -30,7 +30,7 @@ def _at_loss(problem: Problem, split: Array) -> tuple[Array, Array]:
     return jnp.asarray(log_N), jnp.asarray(log_D)
 
 
-def _settled(solution: Solution) -> Array:
+def settled(solution: Solution) -> Array:
     violation = jnp.max(solution.values[1:], axis=0)
     return (
         (solution.gradient_norm < CONVERGED["gradient"])
@@ -39,7 +39,7 @@ def _settled(solution: Solution) -> Array:
     )
 
 
-def _last_split(problem: Problem) -> Array:
+def last_split(problem: Problem) -> Array:
     """Return the split of the smallest model considered, and of no plan if the loss is out of reach."""
     return jnp.maximum(problem.law.split_of_tokens(MAX_TRAINING_TOKENS, problem.target_loss), -700.0)
 
@@ -59,15 +59,15 @@ def _lanes(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappi
         program = posynomials(problem, lambda v: cost_functions(problem, role, v))
         optimal = problem.law.compute_optimal_split()
         held = jnp.where(part < 2, question["split"], optimal)
-        split = jnp.where(role.free > 0, optimal + _START[0], held)
-        lenient = jnp.where(role.free > 0, _last_split(problem), held)
+        split = jnp.where(role.free > 0, optimal + START[0], held)
+        lenient = jnp.where(role.free > 0, last_split(problem), held)
         lift = QualityLift(problem.law, problem.target_loss, split, role.free, 1.0 - role.flops)
         return program, lift, _at_loss(problem, lenient)[0]
 
     parts = jnp.repeat(jnp.arange(3.0), n)
     tiled = jax.tree.map(lambda a: jnp.tile(a, 3), choices)
     program, lift, lenient = jax.vmap(lane, out_axes=-1)(tiled, parts)
-    start = jnp.stack([jnp.zeros(3 * n), jnp.full(3 * n, _START[1])])
+    start = jnp.stack([jnp.zeros(3 * n), jnp.full(3 * n, START[1])])
     zero = jnp.zeros_like(lenient)
     caps = program.values(jnp.stack([lenient, zero, zero]))[CAPS]
     # However large the batch, a lone replica must manage the prefills of the smallest model.
@@ -93,13 +93,13 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
     def group(part):
         """Return a group's costs with at least one replica, ln of busy replicas, and which lanes hold."""
         here = _third(solution, part, n)
-        busy = here.values[DEMAND] - _LOG_OFF
+        busy = here.values[DEMAND] - LOG_OFF
         unused = lone_cost * jnp.maximum(1.0 - jnp.exp(busy), 0.0)
-        return jnp.exp(here.values[0]) + unused, busy, _settled(here)
+        return jnp.exp(here.values[0]) + unused, busy, settled(here)
 
     fleet_cost, busy, ok = group(0)
     lone = _third(solution, 1, n)
-    use_lone = _settled(lone) & (busy < 0) & ok
+    use_lone = settled(lone) & (busy < 0) & ok
     objective = jnp.where(use_lone, jnp.exp(lone.values[0]) + lone_cost, fleet_cost)
     best = jnp.argmin(jnp.where(ok, objective, jnp.inf))
     base_cost, _, base_ok = group(2)
@@ -133,7 +133,7 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
 
 def _free_start(given: Mapping[str, Any], choices: Mapping[str, Any]) -> Array:
     law = Problem.of(given, jax.tree.map(lambda a: a[0], choices)).law
-    return law.compute_optimal_split() + _START[0]
+    return law.compute_optimal_split() + START[0]
 
 
 def tell(given: Mapping[str, Any], choices: Mapping[str, Any], cases: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,14 +229,14 @@ def best_loss(
     log_N = jnp.clip(0.5 * (scale + jnp.log(MIN_PARAMS)) - 1.5, jnp.log(MIN_PARAMS), jnp.log(1e12))
     log_D = scale + jnp.log(MIN_PARAMS) - log_N
     zero = jnp.zeros(2 * n)
-    small = program.values(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero + _START[1]]))
+    small = program.values(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero + START[1]]))
     caps = program.values(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero]))[CAPS]
     floor = jnp.maximum(lone_share, small[-1])
     active = (jnp.max(caps, axis=0) < 0) & (floor < 0) & jnp.tile(valid > 0, 2)
-    start = jnp.stack([log_N, log_D, jnp.full(2 * n, _START[1])])
+    start = jnp.stack([log_N, log_D, jnp.full(2 * n, START[1])])
     solution = minimise(program, DirectLift(), start, active)
-    busy = solution.values[DEMAND, :n] - _LOG_OFF
-    settled = _settled(solution) & active
+    busy = solution.values[DEMAND, :n] - LOG_OFF
+    settled = settled(solution) & active
     use_lone = settled[n:] & ((busy < 0) | ~settled[:n])
     loss = jnp.exp(jnp.where(use_lone, solution.values[0, n:], solution.values[0, :n]))
     return {

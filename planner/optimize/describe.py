@@ -72,7 +72,7 @@ def describe(problem: Problem, model: Transformer, tokens: Scalar, batch: Scalar
         "batch": batch,
         "tpot_s": point.seconds(point.tpot_parts()),
         "ttft_s": point.seconds(point.ttft_parts()),
-        "step_s": point.seconds(point.step),
+        "step_s": point.seconds([point.step]),
         "hard_step_s": step.linear.hard_seconds() + step.attention.hard_seconds() + fixed,
         "step_linear_s": step.linear.seconds(overlap),
         "step_linear_compute_s": step.linear.compute_s,

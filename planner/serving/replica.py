@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax.numpy as jnp
 
-from hw import Operation, Part, Scalar, Slice, scaled, total
+from hw import Operation, Part, Scalar, Slice, Sum, total
 
 from ..model import Transformer
 
@@ -56,9 +56,9 @@ class Pass(eqx.Module):
     layer_s: Scalar
     sequence_s: Scalar
 
-    def parts(self) -> list[Part]:
-        """Return the parts that run one after the other; hops and launches, alike in N and B, as one."""
-        return [self.linear, self.attention, self.hop_s + self.layer_s, self.wire_s, self.sequence_s]
+    def sum(self) -> Sum:
+        """Return the parts one after the other; hops and launches, alike in N and B, as one."""
+        return Sum([self.linear, self.attention, self.hop_s + self.layer_s, self.wire_s, self.sequence_s])
 
 
 class Replica(eqx.Module):
@@ -139,38 +139,38 @@ class Replica(eqx.Module):
         return OperatingPoint(
             replica=self,
             batch=batch,
-            step=self.decode_step(batch).parts(),
-            prefill=scaled(self.prefill_pass(together).parts(), 1.0 / together),
-            first=self.prefill_pass(1.0).parts(),
+            step=self.decode_step(batch).sum(),
+            prefill=self.prefill_pass(together).sum().scaled(1.0 / together),
+            first=self.prefill_pass(1.0).sum(),
         )
 
 
 class OperatingPoint(eqx.Module):
-    """A replica at a batch. ``step``, ``prefill`` (per prompt) and ``first`` (one prompt alone) are times by part."""
+    """A replica at a batch. ``step``, ``prefill`` (per prompt) and ``first`` (one prompt alone) are times."""
 
     replica: Replica
     batch: Scalar
-    step: list[Part]
-    prefill: list[Part]
-    first: list[Part]
+    step: Sum
+    prefill: Sum
+    first: Sum
 
     def request_parts(self) -> list[Part]:
         """Return replica-seconds per request: its prefill and its share of every decode step."""
-        return self.prefill + scaled(self.step, self.replica.requests.output_tokens / self.batch)
+        return [self.prefill, self.step.scaled(self.replica.requests.output_tokens / self.batch)]
 
     def tpot_parts(self) -> list[Part]:
         """Return mean seconds between a user's tokens: a step, and the prefills that interrupt it.
 
         In steady state ``batch`` / output_tokens requests finish per step, and as many prompts enter.
         """
-        return self.step + scaled(self.prefill, self.batch / self.replica.requests.output_tokens)
+        return [self.step, self.prefill.scaled(self.batch / self.replica.requests.output_tokens)]
 
     def ttft_parts(self) -> list[Part]:
         """Return seconds to the first token: wait for the running step, then the prompt's own pass.
 
         No queue is included: at the planned peak some requests wait longer.
         """
-        return self.step + self.first
+        return [self.step, self.first]
 
     def seconds(self, parts: Sequence[Part]) -> Scalar:
         """Return the sum of ``parts`` in seconds under this engine's overlap."""
