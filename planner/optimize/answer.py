@@ -236,12 +236,12 @@ def best_loss(
     start = jnp.stack([log_N, log_D, jnp.full(2 * n, START[1])])
     solution = minimise(program, DirectLift(), start, active)
     busy = solution.values[DEMAND, :n] - LOG_OFF
-    settled = settled(solution) & active
-    use_lone = settled[n:] & ((busy < 0) | ~settled[:n])
+    holds = settled(solution) & active
+    use_lone = holds[n:] & ((busy < 0) | ~holds[:n])
     loss = jnp.exp(jnp.where(use_lone, solution.values[0, n:], solution.values[0, :n]))
     return {
         "loss_nats": loss,
-        "ok": jnp.where(use_lone, settled[n:], settled[:n] & (busy >= 0)),
+        "ok": jnp.where(use_lone, holds[n:], holds[:n] & (busy >= 0)),
         "floor": floor[:n],
         "caps": caps[:, :n],
         "passes": solution.passes[0],

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .answer import LOG_OFF, START, last_split, settled
 from .interior_point import minimise
@@ -63,6 +64,6 @@ def solve_on_every_device(given: Mapping[str, Any], choices: Mapping[str, Any]) 
 
     A CPU counts as one device unless ``jax_num_cpu_devices`` was set before jax started.
     """
-    mesh = jax.make_mesh((jax.device_count(),), ("questions",))
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("questions",))
     spread = jax.sharding.PartitionSpec("questions")
     return jax.shard_map(solve_many, mesh=mesh, in_specs=spread, out_specs=spread, check_vma=False)(given, choices)
