@@ -22,7 +22,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 BYTES = {"bf16": (2.0, 2.0), "fp8": (1.0, 1.0), "int8": (1.0, 1.0), "fp4": (0.5625, 1.0)}
 ENGINE = configs.load_engine("tensorrt-llm").efficiency
 SHAPE = configs.load_shape("dense-gqa").fit
-MOST_TOKENS = 1e18  # the planner documents that it does not look at models that need more training tokens
+MOST_TOKENS = 1e18  # a choice counts as feasible if it is with this many, as the planner documents
 
 
 @cache
@@ -237,8 +237,9 @@ def solve(ask: Ask, choice: Choice) -> Plan | None:
         B >= 1,
         R >= 1,
         peak_rate(ask) * at.request_s <= R,
-        tera <= MOST_TOKENS / 1e12,
     ]
+    if slack(ask, choice) <= 0:  # the planner's bound says whether there is a plan, and holds no optimum back
+        limits.append(tera <= MOST_TOKENS / 1e12)
     program = cp.Problem(cp.Minimize(choice.training_usd(1e9, 1e12) / unit * giga * tera + R), limits)
     for settings in _ATTEMPTS:
         with warnings.catch_warnings():

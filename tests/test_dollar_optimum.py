@@ -84,7 +84,7 @@ def test_each_choice_costs_what_the_geometric_program_says(block: int) -> None:
         ask, choice = Ask.of(settings), oracle_gp.choices(settings)[index]
         expected = oracle_gp.solve(ask, choice)
         # The closed form of feasibility is exact, the solver's is not: it must not decide by rounding.
-        assert (expected is not None) == (oracle_gp.slack(ask, choice) > 0), settings
+        assert (expected is not None) == (oracle_gp.slack(ask, choice) > 0), str(settings)
         outcome = optimize(Scenario.of(settings))
         feasible = outcome.infeasible is None and bool(outcome.solved["ok"][index] > 0)
         compared += expected is not None
@@ -106,8 +106,8 @@ def test_the_plan_is_the_best_of_all_choices(seed: int) -> None:
     plans = [oracle_gp.solve(ask, choice) for choice in choices]
     best = min(plan.usd for plan in plans if plan)
     outcome = optimize(Scenario.of(settings))
-    assert outcome.infeasible is None, settings
-    assert outcome.value("total_usd") == pytest.approx(best, rel=RELATIVE), settings
+    assert outcome.infeasible is None, str(settings)
+    assert outcome.value("total_usd") == pytest.approx(best, rel=RELATIVE), str(settings)
     picked = outcome.choices.index(outcome.choice)
     mine = choices[picked]
     assert (mine.chip.id, mine.n, mine.precision) == (
@@ -117,10 +117,10 @@ def test_the_plan_is_the_best_of_all_choices(seed: int) -> None:
     )
     N, D, B = (outcome.value(name) for name in ("params", "tokens", "batch"))
     usd, over = oracle_gp.cost(ask, mine, N, D, B)
-    assert outcome.value("total_usd") == pytest.approx(float(usd), rel=ROUNDING), settings
-    assert over <= ROUNDING, settings
+    assert outcome.value("total_usd") == pytest.approx(float(usd), rel=ROUNDING), str(settings)
+    assert over <= ROUNDING, str(settings)
     # The quality is reached: D magnifies a rounding error of the loss by 1 / (beta times the data's share).
-    assert pytest.approx(float(ask.tokens(N)), rel=1e-7) == D, settings
+    assert pytest.approx(float(ask.tokens(N)), rel=1e-7) == D, str(settings)
 
 
 def defaults(lifetime_tokens: float, quality_like: float) -> dict[str, Any]:
@@ -140,13 +140,13 @@ def test_never_above_a_dense_grid_over_all_choices(seed: int) -> None:
     points = [oracle_gp.grid(ask, choice) for choice in oracle_gp.choices(settings)]
     best = min(point.usd for point in points if point)
     outcome = optimize(Scenario.of(settings))
-    assert outcome.infeasible is None, settings
+    assert outcome.infeasible is None, str(settings)
     usd = outcome.value("total_usd")
     # Every grid point is a plan: only the rounding of the two computations may put one below the optimum.
-    assert usd <= best * (1.0 + ROUNDING), settings
-    # And the grid comes close, so the plan is no cheaper than a plan can be: around its best point the grid is
-    # laid four times more, each ninety times as fine in ln N, down to steps below 1e-9.
-    assert best <= usd * (1.0 + RELATIVE), settings
+    assert usd <= best * (1.0 + ROUNDING), str(settings)
+    # And the grid comes close, so the plan is no cheaper than a plan can be: around its best point the grid
+    # is laid four times more, each ninety times as fine in ln N, down to steps below 1e-9.
+    assert best <= usd * (1.0 + RELATIVE), str(settings)
 
 
 def neighbour(
@@ -175,7 +175,7 @@ def test_no_feasible_neighbour_is_cheaper(seed: int) -> None:
     rng = random.Random(4000 + seed)
     settings, ask, _ = solvable(rng, count=rng.choice([1, 2, 3, 4]), quiet=seed % 2 == 1)
     outcome = optimize(Scenario.of(settings))
-    assert outcome.infeasible is None, settings
+    assert outcome.infeasible is None, str(settings)
     best, tried = outcome.value("total_usd"), 0
     while tried < NEIGHBOURS:
         choice, N, B, D = neighbour(rng, settings, outcome)
@@ -187,8 +187,8 @@ def test_no_feasible_neighbour_is_cheaper(seed: int) -> None:
         asked = settings | {"chips": [choice.chip.id], "precision": choice.precision}
         told = evaluate(Scenario.of(asked), N, choice.n, batch=B, tokens=D)
         plan = (choice.chip.id, choice.n, choice.precision, N, B, D)
-        assert told.infeasible is None, (settings, plan)
+        assert told.infeasible is None, f"{settings} {plan}"
         # 1e-9 is where the planner stops (its duality gap), as a share of the cost.
-        assert told.value("total_usd") >= best * (1.0 - 1e-9), (settings, plan)
+        assert told.value("total_usd") >= best * (1.0 - 1e-9), f"{settings} {plan}"
         if B is not None:
-            assert told.value("total_usd") == pytest.approx(float(usd), rel=ROUNDING), (settings, plan)
+            assert told.value("total_usd") == pytest.approx(float(usd), rel=ROUNDING), f"{settings} {plan}"

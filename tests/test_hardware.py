@@ -1,0 +1,162 @@
+"""Rooflines, collectives, passes: closed forms, limits and the lecture's arithmetic."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import configs
+from hw import Chip, Efficiency, Operation, Slice, Sum, scaled, total
+from planner.model import BuildableShape, ShapeLaw, Transformer
+from planner.serving import Precision, Replica, Requests
+
+seconds = st.floats(1e-9, 1e3)
+
+
+def perfect(**changes):
+    base = {
+        "matmul_fraction": 1.0, "hbm_fraction": 1.0, "link_fraction": 1.0, "overlap_exponent": 64.0,
+        "hop_latency_s": 0.0, "layer_overhead_s": 0.0, "sequence_overhead_s": 0.0, "kv_memory_fraction": 1.0,
+        "fp4_matmul_ratio": 1.0, "prefill_chunk_tokens": 8192.0,
+    }  # fmt: skip
+    return Efficiency(**{**base, **changes})
+
+
+def chip(name="h100-sxm"):
+    c = configs.load_chip(name)
+    return Chip(
+        c.peak_flops_per_s, c.hbm_bytes, c.hbm_bytes_per_s, c.link_bytes_per_s, c.domain_chips,
+        c.scale_out_bytes_per_s, c.power_w,
+    )  # fmt: skip
+
+
+@given(seconds, seconds, st.floats(1.0, 64.0))
+def test_roofline_lies_between_maximum_and_sum(c, m, p):
+    operation = Operation(c, m)
+    time = float(operation.seconds(p))
+    assert max(c, m) * (1 - 1e-12) <= time <= (c + m) * (1 + 1e-12)
+    assert time == pytest.approx((c**p + m**p) ** (1 / p) if c + m < 1e3 ** (1 / p) * 1e3 else time, rel=1e-9)
+    assert float(operation.hard_seconds()) == max(c, m)
+    assert float(operation.seconds(1e4)) == pytest.approx(max(c, m), rel=1e-4)  # ln 2 / p
+
+
+@given(st.lists(seconds, min_size=1, max_size=4), seconds)
+def test_sums_scale_and_nest(values, factor):
+    flat = float(total(values, 2.0))
+    assert flat == pytest.approx(sum(values), rel=1e-12)
+    parts = [*values, Operation(1.0, 2.0)]
+    assert float(total(scaled([Sum(parts)], factor), 2.0)) == pytest.approx(float(total(parts, 2.0)) * factor, rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "hops"), [(1, 0), (2, 1), (8, 1), (16, 2), (64, 2)])
+def test_all_reduce_rings(n, hops):
+    c = chip()
+    slice_ = Slice(c, float(n), perfect(hop_latency_s=1e-5))
+    hop, wire = slice_.all_reduce_s(1e6)
+    assert float(hop) == pytest.approx(hops * 1e-5)
+    inside, domains = min(n, 8), n / min(n, 8)
+    expected = 2 * (inside - 1) / inside * 1e6 / 450e9 + 2 * (domains - 1) / domains * 1e6 / inside / 50e9
+    assert float(wire) == pytest.approx(expected, rel=1e-12)
+
+
+def replica(n=1.0, precision=("fp8", 1.0, 1.0), requests=(1024.0, 256.0, 0.0), efficiency=None, model=None, on="h100-sxm"):
+    c = chip(on)
+    model = model or Transformer(70e9, 80.0, 8192.0, 1024.0, 8.0)
+    form = Precision(precision[1], precision[2], c.peak_flops_per_s[precision[0]], c.peak_flops_per_s["bf16"])
+    return Replica(model, Slice(c, n, efficiency or perfect()), form, Requests(*requests))
+
+
+def test_latency_floor_is_weights_over_bandwidth():
+    """Lecture item 8: as the batch vanishes, a step takes weights / bandwidth."""
+    point = replica(n=2.0).at(1e-6)
+    assert float(point.seconds([point.step])) == pytest.approx(70e9 / (2 * 3.35e12), rel=1e-3)
+
+
+def test_balanced_batch_comes_from_the_chip_alone():
+    """Lecture item 11: weights and arithmetic take equal time at B* = (F / W) bytes / 2, about 295 on H100 FP8."""
+    linear = replica().decode_step(1.0).linear
+    balanced = float(linear.memory_s / linear.compute_s)
+    assert balanced == pytest.approx(1978.9e12 / 3.35e12 / 2, rel=1e-12)
+    other = replica(model=Transformer(7e9, 32.0, 4096.0, 1024.0, 8.0)).decode_step(1.0).linear
+    assert float(other.memory_s / other.compute_s) == pytest.approx(balanced, rel=1e-12)
+
+
+def test_cost_per_token_falls_with_batch_to_compute_plus_kv():
+    """Lecture item 10: the weight part is a hyperbola, compute and KV are constant."""
+    r = replica()
+    batches = 2.0 ** np.arange(0, 22)
+    per_token = np.array([float(r.at(b).seconds([r.at(b).step])) / b for b in batches])
+    assert np.all(np.diff(per_token) <= 1e-15 * per_token[1:])
+    step = r.decode_step(1.0)
+    limit = float(step.linear.compute_s + step.attention.hard_seconds())
+    assert per_token[-1] == pytest.approx(limit, rel=1e-3)
+    assert per_token[0] > 100 * per_token[-1]  # item 5: no batching is hundreds of times dearer
+
+
+def test_kv_is_replicated_beyond_the_kv_heads():
+    fill = {n: float(replica(n=float(n)).memory_fill(1.0)[1]) for n in (4, 8, 16, 32)}
+    assert fill[8] == pytest.approx(fill[4] / 2)
+    assert fill[16] == fill[8] == fill[32]
+
+
+def test_drain_time():
+    """Lecture item 15: reading all of HBM once takes 15-25 ms on these generations."""
+    for name, expected in (("h100-sxm", 80e9 / 3.35e12), ("b200-sxm", 180e9 / 7.7e12)):
+        c = configs.load_chip(name)
+        assert c.hbm_bytes / c.hbm_bytes_per_s == pytest.approx(expected)
+        assert 0.015 < expected < 0.030
+
+
+@given(st.floats(np.log(1e9), np.log(1e13)), st.floats(0.0, np.log(4096.0)), st.sampled_from([1.0, 8.0, 32.0]))
+def test_model_gradients_equal_differences(log_N, log_B, n):
+    shape = ShapeLaw(**configs.load_shape("dense-gqa").fit)
+    engine = Efficiency(**configs.load_engine("tensorrt-llm").efficiency)
+
+    def f(log_N, log_B):
+        point = replica(n=n, efficiency=engine, model=shape.transformer(jnp.exp(log_N))).at(jnp.exp(log_B))
+        return jnp.log(point.seconds(point.tpot_parts())) + jnp.log(point.seconds(point.ttft_parts()))
+
+    h = 1e-5
+    slopes = jax.grad(f, (0, 1))(log_N, log_B)
+    numeric = ((f(log_N + h, log_B) - f(log_N - h, log_B)) / (2 * h), (f(log_N, log_B + h) - f(log_N, log_B - h)) / (2 * h))
+    # Central differences: h^2 curvature 1e-10, rounding 1e-15 / h = 1e-10.
+    assert np.allclose(slopes, numeric, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", configs.ids("models"))
+def test_model_facts_count_to_their_parameters(name):
+    m = configs.load_model(name)
+    tables = 1 if m.tied_embeddings else 2
+    attention = 2 * m.d_model * m.heads * m.head_dim + 2 * m.d_model * m.kv_heads * m.head_dim
+    count = tables * m.vocab * m.d_model + m.layers * (attention + 3 * m.d_model * m.ffn + 2 * m.d_model) + m.d_model
+    assert count == pytest.approx(m.params, rel=1e-3)  # biases and query-key norms are left out of the formula
+
+
+def test_shape_law_is_the_fit_it_says():
+    facts = configs.load_shape("dense-gqa")
+    models = [m for m in map(configs.load_model, configs.ids("models")) if m.params >= facts.valid["min_params"]]
+    assert len(models) == 15
+    x = np.log([m.params / 1e9 for m in models])
+    columns = {
+        "layers": [m.layers for m in models],
+        "d_model": [m.d_model for m in models],
+        "kv_width": [m.kv_heads * m.head_dim for m in models],
+    }
+    for name, values in columns.items():
+        slope, offset = np.polyfit(x, np.log(values), 1)
+        assert facts.fit[f"{name}_exponent"] == pytest.approx(slope, abs=1e-4)
+        assert facts.fit[f"{name}_at_1b"] == pytest.approx(np.exp(offset), rel=1e-3)
+
+
+@given(st.floats(np.log(2e9), np.log(2e12)))
+def test_buildable_shapes_are_whole_and_close(log_N):
+    shape = ShapeLaw(**configs.load_shape("dense-gqa").fit)
+    built = BuildableShape.nearest(shape, jnp.exp(log_N))
+    for name in ("layers", "d_model", "heads", "kv_heads", "ffn"):
+        assert float(getattr(built, name)) == round(float(getattr(built, name)))
+    assert float(built.heads) % float(built.kv_heads) == 0
+    assert float(built.ffn) % 256 == 0
+    half_step = 1.5 * 256 * float(built.d_model) * float(built.layers)
+    assert abs(float(built.params()) - np.exp(log_N)) <= half_step * (1 + 1e-9)
