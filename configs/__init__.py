@@ -9,6 +9,7 @@ from .engines import EngineFacts as EngineFacts
 from .engines import load_engine as load_engine
 from .errors import ConfigError as ConfigError
 from .errors import nearest as nearest
+from .errors import shown as shown
 from .laws import LawFacts as LawFacts
 from .laws import load_law as load_law
 from .models import ModelFacts as ModelFacts

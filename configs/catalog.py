@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from .errors import ConfigError, nearest
+from .errors import ConfigError, nearest, shown
 
 ROOT = Path(__file__).parent
 KINDS = ("chips", "laws", "models", "workloads", "scenarios", "engines", "shapes")
@@ -23,11 +23,16 @@ def path_of(kind: str, name: str) -> Path:
     """
     if name.endswith(".toml"):
         path = Path(name)
-        if not path.is_file():
-            raise ConfigError(f"{name}: no such file")
-        return path
+        try:
+            if path.is_dir():
+                raise ConfigError(f"{name} is a directory, not a TOML file")
+            if path.is_file():
+                return path
+        except (OSError, ValueError):  # a name no file can have
+            pass
+        raise ConfigError(f"{shown(name)}: no such file")
     known = ids(kind)
     if name not in known:
         hint = nearest(name, known) or f"; the ids are {', '.join(known)}"
-        raise ConfigError(f"unknown {kind[:-1]} '{name}'{hint}")
+        raise ConfigError(f"unknown {kind[:-1]} '{shown(name)}'{hint}")
     return ROOT / kind / f"{name}.toml"

@@ -10,12 +10,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError, nearest
+from .errors import ConfigError, nearest, shown
 
-_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?( to \d{4}(-\d{2}(-\d{2})?)?|-\d{4})?")
+_DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def read_toml(path: Path, keys: Mapping[str, Field]) -> dict[str, Any]:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a directory, not a TOML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
     except tomllib.TOMLDecodeError as error:
@@ -108,9 +111,8 @@ def _table(raw: Any, keys: Mapping[str, Field], where: Where) -> dict[str, Any]:
         raise ConfigError(f"{where} must be a table, not {raw!r}")
     for key in raw:
         if key not in keys:
-            allowed = ", ".join(keys)
-            hint = nearest(key, keys)
-            raise ConfigError(f"{where / key} is not a known key{hint} (allowed here: {allowed})")
+            hint = nearest(key, keys) or f" (allowed here: {', '.join(keys)})"
+            raise ConfigError(f"{where / shown(key)} is not a known key{hint}")
     out: dict[str, Any] = {}
     for key, spec in keys.items():
         if key in raw:
@@ -151,12 +153,30 @@ def _number(raw: Any, spec: Number, where: Where) -> float:
     return value
 
 
+def _is_date(text: str) -> bool:
+    """Say whether ``text`` is YYYY, YYYY-MM, YYYY-MM-DD, a range of years, or "DATE to DATE"."""
+    if re.fullmatch(r"\d{4}-\d{4}", text):
+        return True
+    for part in text.split(" to "):
+        match = _DATE.fullmatch(part)
+        if not match:
+            return False
+        year, month, day = (int(g) if g else 1 for g in match.groups())
+        try:
+            date(year, month, day)
+        except ValueError:
+            return False
+    return True
+
+
 def _text(raw: Any, spec: Text, where: Where) -> str:
+    if spec.date and isinstance(raw, date):
+        raise ConfigError(f"{where} = {raw} must be quoted: a date is a string here")
     if not isinstance(raw, str) or not raw.strip():
         raise ConfigError(f"{where} = {raw!r} must be a non-empty string")
     if spec.allowed and raw not in spec.allowed:
         hint = nearest(raw, spec.allowed)
         raise ConfigError(f"{where} = {raw!r} must be one of {', '.join(spec.allowed)}{hint}")
-    if spec.date and not _DATE.fullmatch(raw):
+    if spec.date and not _is_date(raw):
         raise ConfigError(f"{where} = {raw!r} must be a date (YYYY, YYYY-MM or YYYY-MM-DD) or DATE to DATE")
     return raw

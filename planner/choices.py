@@ -81,7 +81,7 @@ def enumerate_choices(scenario: Scenario, sizes: Sequence[int] = REPLICA_SIZES) 
         native = tuple(chip.peak_flops_per_s)
         if wanted and wanted not in native:
             raise configs.ConfigError(
-                f"precision '{wanted}' has no matrix units on chip '{chip.id}', which has {', '.join(native)}"
+                f"--precision '{wanted}' has no matrix units on chip '{chip.id}', which has {', '.join(native)}"
             )
         mfu = chip.training_mfu.get("bf16")
         for size in sizes:

@@ -1,7 +1,7 @@
 """Why a question has no plan: which limit binds, by how much, and the nearest feasible value."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,21 @@ from .choices import Choice
 from .scenario import Scenario
 
 TOLERANCE = 1e-8  # of ln(use / limit): what rounding leaves of a limit that binds
+
+
+def up(value: float) -> str:
+    """Return ``value`` in four digits, rounded up: a limit that still holds as printed."""
+    return _directed(value, math.ceil)
+
+
+def down(value: float) -> str:
+    """Return ``value`` in four digits, rounded down."""
+    return _directed(value, math.floor)
+
+
+def _directed(value: float, toward: Callable[[float], int]) -> str:
+    unit = 10.0 ** (math.floor(math.log10(value)) - 3)
+    return f"{toward(value / unit) * unit:.4g}"
 
 
 @dataclass(frozen=True)
@@ -27,18 +42,23 @@ class Infeasible:
     nearest: dict[str, float] = field(default_factory=dict)
 
 
-def unreachable(scenario: Scenario) -> Infeasible | None:
-    """Return why no amount of parameters and data reaches the target loss, if none does."""
-    target, floor = scenario.settings.get("target_loss"), scenario.law.coefficients["E"]
-    if target is None or target > floor:
-        return None
+def is_unreachable(scenario: Scenario) -> bool:
+    """Say whether no amount of parameters and data reaches the target loss."""
+    target = scenario.settings.get("target_loss")
+    return target is not None and target <= scenario.law.coefficients["E"]
+
+
+def unreachable(scenario: Scenario, nearest: float | None) -> Infeasible:
+    """Explain a target loss at or below the law's floor; ``nearest`` is the least that has a plan, if known."""
+    target, floor = scenario.settings["target_loss"], scenario.law.coefficients["E"]
+    remedy = f"raise --target-loss to {up(nearest)}" if nearest else "raise --target-loss"
     return Infeasible(
         "target-loss-unreachable",
         "target_loss",
         f"the target loss {target:g} is not above the irreducible loss {floor:.5g} of {scenario.law.id}: "
-        "raise --target-loss or choose another --law",
-        floor / target - 1.0,
-        {"target_loss": floor * (1.0 + 1e-3)},
+        f"{remedy}, or choose another --law",
+        (nearest or floor) / target - 1.0,
+        {"target_loss": nearest} if nearest else {},
     )
 
 
@@ -47,26 +67,34 @@ def over_caps(scenario: Scenario, choices: list[Choice], caps: np.ndarray, whose
     over = caps[:, : len(choices)]
     least = int(np.argmin(over.max(axis=0)))
     limit = int(np.argmax(over[:, least]))
+    if over[limit, least] < 0:
+        raise ArithmeticError("the solver settled on no plan although every limit leaves room")
     choice, excess = choices[least], math.expm1(over[limit, least])
     nearest = {}
     for i, name in ((1, "tpot_ms"), (2, "ttft_ms")):
         if over[i, least] >= 0:
             nearest[name] = scenario.settings[name] * math.exp(over[i, least]) * (1.0 + 1e-6)
     where = f"{choice.n_chips} x {choice.chip.id} in {choice.precision}"
+    alone = len(choices) == 1
+    have = choice.chip.hbm_bytes * choice.n_chips
+    if over[0, least] >= 0:
+        nearest["replica_hbm_bytes"] = have * math.exp(over[0, least])
     if limit == 0:
-        have = choice.chip.hbm_bytes * choice.n_chips
-        nearest["hbm_bytes"] = have * math.exp(over[0, least])
+        allowed = "the replica" if alone else "the nearest replica allowed"
         message = (
-            f"{whose} and one request's KV cache need {nearest['hbm_bytes'] / 1e9:.4g} GB and the largest replica "
-            f"allowed, {where}, has {have / 1e9:.4g} GB: allow chips with more memory (--chips), a smaller "
+            f"{whose} and one request's KV cache need {up(nearest['replica_hbm_bytes'] / 1e9)} GB and {allowed}, "
+            f"{where}, has {have / 1e9:.4g} GB: allow chips with more memory (--chips), a smaller "
             "--precision, or shorter --input-tokens"
         )
     else:
         name, flag = (("tpot_ms", "--tpot-ms"), ("ttft_ms", "--ttft-ms"))[limit - 1]
+        raised = [
+            f"--{key.replace('_', '-')} to {up(nearest[key])}" for key in ("tpot_ms", "ttft_ms") if key in nearest
+        ]
         message = (
-            f"{whose} serves one request alone at {nearest[name]:.4g} ms on {where}, the nearest of the choices, "
-            f"against {flag} {scenario.settings[name]:g}: raise {flag} to {nearest[name]:.4g}, or allow "
-            "faster chips (--chips), a smaller --precision, or a lower quality"
+            f"{whose} serves one request alone at {up(nearest[name])} ms on {where}"
+            f"{'' if alone else ', the nearest of the choices'}, against {flag} {scenario.settings[name]:g}: "
+            f"raise {' and '.join(raised)}, or allow faster chips (--chips), a smaller --precision, or a lower quality"
         )
     return Infeasible("infeasible", ("hbm", "tpot", "ttft")[limit], message, excess, nearest)
 
@@ -75,6 +103,7 @@ def unaffordable(scenario: Scenario, choices: Sequence[Choice], caps: np.ndarray
     """Explain a budget below the cost of serving anything; ``floor`` is ln(that cost / budget) by choice."""
     floor = np.where(caps.max(axis=0) < 0, floor, np.inf)
     least, budget = int(np.argmin(floor)), scenario.settings["budget_usd"]
+    # The least serving cost, and as much again in hundredths for training anything.
     choice, needed = choices[least], budget * math.exp(max(floor[least], 0.0)) * 1.05
     return Infeasible(
         "budget-too-small",
@@ -96,14 +125,19 @@ def appraisal(scenario: Scenario, choice: Choice, told: Mapping[str, float], tok
             "below-law-floor",
             "params",
             f"{told['params']:.4g} parameters cannot reach the target loss {target:.5g} with any amount of data "
-            f"under {scenario.law.id}: --params must be above {floor:.5g}",
+            f"under {scenario.law.id}: --params must be above {up(floor)}",
             floor / told["params"] - 1.0,
             {"params": floor * 1.001},
         )
     if tokens_given and told["loss_nats"] > target * (1.0 + 1e-9):
-        needed = told["tokens_for_target"]
-        nearest = {"train_tokens": needed} if math.isfinite(needed) else {"params": floor * 1.001}
-        remedy = f"--train-tokens to {needed:.6g}" if math.isfinite(needed) else f"--params above {floor:.5g}"
+        tokens, params = told["tokens_for_target"], told["params_for_target"]
+        if math.isfinite(tokens):
+            nearest, remedy = {"train_tokens": tokens}, f"--train-tokens to {up(tokens)}"
+        elif math.isfinite(params):
+            nearest, remedy = {"params": params}, f"--params to {up(params)}"
+        else:
+            nearest = {"params": 2.0 * floor, "train_tokens": told["tokens_at_twice_floor"]}
+            remedy = f"--params and --train-tokens, for instance to {up(2.0 * floor)} and {up(nearest['train_tokens'])}"
         return Infeasible(
             "quality-missed",
             "target_loss",
@@ -124,8 +158,8 @@ def appraisal(scenario: Scenario, choice: Choice, told: Mapping[str, float], tok
     return Infeasible(
         "infeasible",
         ("hbm", "tpot", "ttft")[worst],
-        f"a batch of {batch:g} exceeds the limit on {name} by {100 * math.expm1(over[worst, 0]):.3g} %: the largest "
-        f"batch within all limits is {best:.6g}",
+        f"a batch of {batch:g} uses {math.exp(over[worst, 0]):.3g} times the limit on {name}: lower --batch to "
+        f"{down(best)}, the largest within all limits",
         math.expm1(over[worst, 0]),
         {"batch": float(best)},
     )

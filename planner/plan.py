@@ -11,9 +11,10 @@ import configs
 
 from . import compiled
 from .choices import Choice, enumerate_choices, stack
-from .infeasible import TOLERANCE, Infeasible, appraisal, over_caps, unaffordable, unreachable
+from .infeasible import TOLERANCE, Infeasible, appraisal, is_unreachable, over_caps, unaffordable, unreachable
 from .scenario import Scenario
 
+_ENDLESS_USD = 1e12  # more than the world spends on computing in a year
 _MODULE = "planner.optimize.answer"
 PLAN, BASELINE, BUILDABLE = 0, 1, 2
 
@@ -130,9 +131,8 @@ def optimize(scenario: Scenario) -> Outcome:
         ConfigError: the choices that the scenario names do not go together.
     """
     choices = enumerate_choices(scenario)
-    refusal = unreachable(scenario)
-    if refusal:
-        return Outcome(scenario, choices, infeasible=refusal)
+    if is_unreachable(scenario):
+        return Outcome(scenario, choices, infeasible=unreachable(scenario, _least_loss(scenario, choices)))
     planner = Planner(scenario, choices)
     given = planner.given
     if planner.budget is not None:
@@ -165,6 +165,17 @@ def optimize(scenario: Scenario) -> Outcome:
     )  # fmt: skip
 
 
+def _least_loss(scenario: Scenario, choices: list[Choice]) -> float | None:
+    """Return about the least target loss that has a plan: what `_ENDLESS_USD` buy within the limits."""
+    settings = {k: v for k, v in scenario.settings.items() if k != "target_loss"}
+    if settings["objective"] == "flops":
+        return scenario.law.coefficients["E"] * (1.0 + 1e-3)
+    if any(c.usd_per_hour is None for c in choices):
+        return None
+    found = _afford(Planner(Scenario({**settings, "objective": "usd", "budget_usd": _ENDLESS_USD}), choices))
+    return found * (1.0 + 1e-4) if isinstance(found, float) else None
+
+
 def _afford(planner: Planner) -> float | Infeasible:
     """Return the best loss that the budget buys over all choices, or why it buys none."""
     found = planner.best_loss(planner.given)
@@ -193,13 +204,13 @@ def evaluate(
     if scenario.quality == "budget_usd":
         raise configs.ConfigError("evaluate needs --quality-like or --target-loss: --budget-usd is for optimize")
     choices = enumerate_choices(scenario)
-    refusal = unreachable(scenario)
-    if refusal:
+    if is_unreachable(scenario):
+        refusal = unreachable(scenario, _least_loss(scenario, choices))
         return Outcome(scenario, choices, infeasible=refusal, appraised=True)
     sizes = sorted({c.n_chips for c in choices})
     lanes = [i for i, c in enumerate(choices) if c.n_chips == n_chips]
     if not lanes:
-        raise configs.ConfigError(f"chips_per_replica = {n_chips} must be one of {', '.join(map(str, sizes))}")
+        raise configs.ConfigError(f"--chips-per-replica = {n_chips} must be one of {', '.join(map(str, sizes))}")
     planner = Planner(scenario, choices)
     given, money = planner.given, {**planner.given, "by_flops": 0.0}
     solved = planner.solve(money)

@@ -51,7 +51,7 @@ class Scenario:
         asked = {k: v for k, v in asked.items() if v is not None}
         if "lifetime_tokens" not in asked:
             raise configs.ConfigError(
-                "lifetime_tokens is missing: give --lifetime-tokens, for instance 1e15 (all prompt and answer tokens "
+                "--lifetime-tokens is missing: give it, for instance 1e15 (all prompt and answer tokens "
                 "the model will ever serve)"
             )
         given = [q for q in QUALITIES if q in asked]
@@ -67,7 +67,7 @@ class Scenario:
         objective = self.settings["objective"]
         if self.settings["lifetime_tokens"] < 1 and objective != "flops":
             raise configs.ConfigError(
-                f"lifetime_tokens = {self.settings['lifetime_tokens']:g} must be at least 1 with --objective "
+                f"--lifetime-tokens = {self.settings['lifetime_tokens']:g} must be at least 1 with --objective "
                 f"{objective} (0 is allowed with --objective flops: training alone)"
             )
         if "budget_usd" in self.settings and objective != "usd":

@@ -29,6 +29,10 @@ class ChinchillaLaw(eqx.Module):
         """Return the D that reaches ``L`` with ``N`` parameters; not finite at or below `params_floor`."""
         return (self.B / (L - self.E - self.A * N**-self.alpha)) ** (1.0 / self.beta)
 
+    def params_for_loss(self, D: Scalar, L: Scalar) -> Scalar:
+        """Return the N that reaches ``L`` with ``D`` tokens; not finite where even endless parameters do not."""
+        return (self.A / (L - self.E - self.B * D**-self.beta)) ** (1.0 / self.alpha)
+
     def params_floor(self, L: Scalar) -> Scalar:
         """Return the N that reaches ``L`` only with unlimited data; every plan has more."""
         return (self.A / (L - self.E)) ** (1.0 / self.alpha)
@@ -55,5 +59,5 @@ class ChinchillaLaw(eqx.Module):
         return jnp.log(self.beta) - jnp.log(self.alpha)
 
     def compute_optimal_tokens(self, N: Scalar) -> Scalar:
-        """Return the D with which ``N`` parameters are compute-optimal: (beta B / (alpha A) N^alpha)^(1/beta) (eq. 4)."""
+        """Return the D with which ``N`` parameters are compute-optimal: (beta B / (alpha A) N^alpha)^(1/beta)."""
         return (self.beta * self.B / (self.alpha * self.A) * N**self.alpha) ** (1.0 / self.beta)

@@ -72,9 +72,9 @@ class Ask:
             A * like**-alpha + B * data**-beta,
         )
 
-    def smallest(self) -> float:
-        """Return the parameters that reach the loss with `MOST_TOKENS`, or infinity if none do."""
-        left = self.reducible - self.B * MOST_TOKENS**-self.beta
+    def smallest(self, tokens: float = MOST_TOKENS) -> float:
+        """Return the parameters that reach the loss with this much data, or infinity if none do."""
+        left = self.reducible - self.B * tokens**-self.beta
         return (self.A / left) ** (1 / self.alpha) if left > 0 else np.inf
 
     def tokens(self, N):
@@ -268,8 +268,8 @@ def _largest(inside: Callable[[np.ndarray], np.ndarray], low, high) -> np.ndarra
 def grid(ask: Ask, choice: Choice, sizes: int = 900, batches: int = 110, zooms: int = 4) -> Plan | None:
     """Return the cheapest point of a dense grid over (N, B), looked at again more closely around it.
 
-    N runs evenly in logarithm from the smallest that can reach the loss to the largest that a batch of one
-    serves within the limits; B runs likewise from 1 to the largest that each N allows. D is what reaches
+    N runs evenly in logarithm from the smallest that can reach the loss (with 1e24 tokens) to the largest
+    that a batch of one serves within the limits; B runs likewise from 1 to the largest that each N allows. D is what reaches
     the loss.
     """
     if slack(ask, choice) <= 0:
@@ -278,7 +278,8 @@ def grid(ask: Ask, choice: Choice, sizes: int = 900, batches: int = 110, zooms: 
     def allowed(N, B):
         return cost(ask, choice, N, 1.0, B)[1] <= 0
 
-    first, last = np.log(ask.smallest()), np.log(_largest(lambda N: allowed(N, 1.0), ask.smallest(), 1e16))
+    least = ask.smallest(1e24)
+    first, last = np.log(least), np.log(_largest(lambda N: allowed(N, 1.0), least, 1e16))
     low, high = 0.0, 1.0
     best = None
     for _ in range(1 + zooms):

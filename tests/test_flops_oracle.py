@@ -26,9 +26,7 @@ def table(data):
 
 
 def optimum(law, N0, T):
-    return plan.optimize(
-        Scenario.of({"lifetime_tokens": T, "objective": "flops", "law": law, "quality_like": N0})
-    )
+    return plan.optimize(Scenario.of({"lifetime_tokens": T, "objective": "flops", "law": law, "quality_like": N0}))
 
 
 def test_every_row_of_the_oracle(data):
@@ -101,9 +99,7 @@ def test_published_optima(law, N0, T, N, D, rel):
 def test_sardana_readme_compute_optimal():
     """Their README: loss 1.947 and 2e12 inference tokens give 70.96 % of N, 146.77 % of D, 95.22 % of the cost."""
     found = plan.optimize(
-        Scenario.of(
-            {"lifetime_tokens": 2e12, "objective": "flops", "law": "sardana-2024-code", "target_loss": 1.947}
-        )
+        Scenario.of({"lifetime_tokens": 2e12, "objective": "flops", "law": "sardana-2024-code", "target_loss": 1.947})
     )
     ratio = {name: found.value(name) / found.value(name, plan.BASELINE) for name in ("params", "tokens")}
     assert ratio["params"] == pytest.approx(0.709588, rel=1e-5)  # printed to six digits

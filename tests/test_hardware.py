@@ -47,7 +47,9 @@ def test_sums_scale_and_nest(values, factor):
     flat = float(total(values, 2.0))
     assert flat == pytest.approx(sum(values), rel=1e-12)
     parts = [*values, Operation(1.0, 2.0)]
-    assert float(total(scaled([Sum(parts)], factor), 2.0)) == pytest.approx(float(total(parts, 2.0)) * factor, rel=1e-12)
+    assert float(total(scaled([Sum(parts)], factor), 2.0)) == pytest.approx(
+        float(total(parts, 2.0)) * factor, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize(("n", "hops"), [(1, 0), (2, 1), (8, 1), (16, 2), (64, 2)])
@@ -61,7 +63,9 @@ def test_all_reduce_rings(n, hops):
     assert float(wire) == pytest.approx(expected, rel=1e-12)
 
 
-def replica(n=1.0, precision=("fp8", 1.0, 1.0), requests=(1024.0, 256.0, 0.0), efficiency=None, model=None, on="h100-sxm"):
+def replica(
+    n=1.0, precision=("fp8", 1.0, 1.0), requests=(1024.0, 256.0, 0.0), efficiency=None, model=None, on="h100-sxm"
+):
     c = chip(on)
     model = model or Transformer(70e9, 80.0, 8192.0, 1024.0, 8.0)
     form = Precision(precision[1], precision[2], c.peak_flops_per_s[precision[0]], c.peak_flops_per_s["bf16"])
@@ -120,7 +124,10 @@ def test_model_gradients_equal_differences(log_N, log_B, n):
 
     h = 1e-5
     slopes = jax.grad(f, (0, 1))(log_N, log_B)
-    numeric = ((f(log_N + h, log_B) - f(log_N - h, log_B)) / (2 * h), (f(log_N, log_B + h) - f(log_N, log_B - h)) / (2 * h))
+    numeric = (
+        (f(log_N + h, log_B) - f(log_N - h, log_B)) / (2 * h),
+        (f(log_N, log_B + h) - f(log_N, log_B - h)) / (2 * h),
+    )
     # Central differences: h^2 curvature 1e-10, rounding 1e-15 / h = 1e-10.
     assert np.allclose(slopes, numeric, atol=1e-8)
 

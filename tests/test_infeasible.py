@@ -156,7 +156,7 @@ def put(words: list[str], flag: str, value: str) -> list[str]:
 def relaxed(words: list[str], answer: dict[str, Any], folder: Path) -> list[str]:
     """Return ``words`` with every nearest feasible value taken, a millionth further from the limit."""
     for name, value in answer["nearest_feasible"].items():
-        if name == "hbm_bytes":  # of the whole replica: no flag, but a chip with more memory
+        if name == "replica_hbm_bytes":  # of the whole replica: no flag, but a chip with more memory
             n_chips, chip = re.search(r"(\d+) x ([\w.-]+) in ", answer["message"]).groups()
             gb = value / int(n_chips) / 1e9 * (1.0 + RELAX)
             text = (ROOT / "configs" / "chips" / f"{chip}.toml").read_text()
@@ -289,14 +289,16 @@ def test_a_loss_at_the_floor_is_out_of_reach_too(ask):
 def test_memory_too_small_names_what_is_needed_and_what_there_is(ask):
     _, answer = ask(CASES["memory"][0])
     has = 64 * configs.load_chip("l4").hbm_bytes
-    assert answer["nearest_feasible"]["hbm_bytes"] == pytest.approx(has * (1.0 + answer["excess_fraction"]), rel=1e-9)
+    assert answer["nearest_feasible"]["replica_hbm_bytes"] == pytest.approx(
+        has * (1.0 + answer["excess_fraction"]), rel=1e-9
+    )
     assert "64 x l4 in bf16, has 1536 GB" in answer["message"]
 
 
 def test_every_limit_that_must_move_is_named(ask):
     """Where memory is short as well as time, both are in the nearest feasible values."""
     _, answer = ask(CASES["memory and latency"][0])
-    assert {"tpot_s", "hbm_bytes"} <= set(answer["nearest_feasible"])
+    assert {"tpot_s", "replica_hbm_bytes"} <= set(answer["nearest_feasible"])
 
 
 def test_a_given_plan_that_fails_is_still_costed(ask):

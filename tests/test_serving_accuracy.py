@@ -58,7 +58,14 @@ def predicted(rows, **changes):
     ratio = [engine["fp4_matmul_ratio"] if f == "fp4" else 1.0 for f in form]
     per_chip = {
         name: jnp.array([getattr(c, name) for c in chip])
-        for name in ("hbm_bytes", "hbm_bytes_per_s", "link_bytes_per_s", "domain_chips", "scale_out_bytes_per_s", "power_w")
+        for name in (
+            "hbm_bytes",
+            "hbm_bytes_per_s",
+            "link_bytes_per_s",
+            "domain_chips",
+            "scale_out_bytes_per_s",
+            "power_w",
+        )
     }
     bf16 = jnp.array([c.peak_flops_per_s["bf16"] for c in chip])
     peak = jnp.array([c.peak_flops_per_s[f] * r for c, f, r in zip(chip, form, ratio, strict=True)])

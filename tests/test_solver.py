@@ -32,7 +32,9 @@ def test_posynomials_are_the_model_exactly():
 
         return jnp.log(jnp.stack([total(parts, p) for parts in cost_functions(problem, role, v)]))
 
-    data = jax.vmap(lambda _: posynomials(problem, lambda v: cost_functions(problem, role, v)), out_axes=-1)(jnp.ones(1))
+    data = jax.vmap(lambda _: posynomials(problem, lambda v: cost_functions(problem, role, v)), out_axes=-1)(
+        jnp.ones(1)
+    )
     weights = jnp.arange(1.0, 7.0)
     for v in np.random.default_rng(0).uniform([21, 24, 0], [29, 33, 7], (20, 3)):
         values, gradients, hessian = data.lagrangian(v[:, None], weights[:, None])

@@ -7,7 +7,7 @@ import tyro
 
 
 def _flag(help_text: str, metavar: str | None = None):
-    return tyro.conf.arg(help=help_text, metavar=metavar)
+    return tyro.conf.arg(help=help_text, metavar=metavar, help_behavior_hint="")
 
 
 Objective = Literal["usd", "flops", "joules"]
@@ -30,7 +30,8 @@ class Question:
         str | None, _flag("Scaling law: an id of `list laws` or a TOML file (default epoch-2024).", "ID")
     ] = None
     objective: Annotated[
-        Objective | None, _flag("What to minimise: usd (default), joules, or flops = 6 N D + 2 N T.")
+        Objective | None,
+        _flag("What to minimise: usd (default), joules, or flops = 6 N D + 2 N T.", "{usd,joules,flops}"),
     ] = None
     workload: Annotated[
         str | None, _flag("Request lengths: an id of `list workloads` or a TOML file (default chat).", "ID")
@@ -46,7 +47,9 @@ class Question:
     peak_to_mean: Annotated[
         float | None, _flag("Peak over mean request rate; the fleet is sized for the peak (default 1.226).", "RATIO")
     ] = None
-    precision: Annotated[PrecisionName | None, _flag("Serving precision (default: the better of bf16 and fp8).")] = None
+    precision: Annotated[
+        PrecisionName | None, _flag("Serving precision (default: the better of bf16 and fp8).", "{bf16,fp8,int8,fp4}")
+    ] = None
     max_sparsity: Annotated[float | None, _flag("Most total over active parameters (default 1: dense).", "RATIO")] = (
         None
     )
@@ -73,16 +76,21 @@ class Output:
 class Optimize(Output, Question):
     """Choose model size, training tokens, chip, replica, precision and batch at the least lifetime cost.
 
-    Examples: optimize --lifetime-tokens 1e15 |
-    optimize --lifetime-tokens 1e14 --quality-like 8B --tpot-ms 20 --chips h100-sxm,b200-sxm |
-    optimize --lifetime-tokens 1e13 --budget-usd 10M
+    Examples:
+
+    llm-planner optimize --lifetime-tokens 1e15
+
+    llm-planner optimize --lifetime-tokens 1e14 --quality-like 8B --tpot-ms 20 --chips h100-sxm,b200-sxm
+
+    llm-planner optimize --lifetime-tokens 1e13 --budget-usd 10M
     """
 
     budget_usd: Annotated[
         float | None, _flag("Quality: the best loss that this much money buys, all costs included.", "USD")
     ] = None
     chips: Annotated[
-        str | None, _flag("Chips to choose among, comma-separated ids of `list chips` or TOML files.", "ID,ID,...")
+        str | None,
+        _flag("Chips to choose among, comma-separated ids of `list chips` or TOML files, or all.", "ID,ID,..."),
     ] = None
 
 
@@ -90,8 +98,13 @@ class Optimize(Output, Question):
 class Evaluate(Output, Question):
     """Cost a given plan the way optimize would, beside compute-optimal training and the optimum on that chip.
 
-    Examples: evaluate --lifetime-tokens 1e15 --params 8B --chip h100-sxm --chips-per-replica 1 --batch 128 --quality-like 7B |
-    evaluate --lifetime-tokens 1e14 --params 70B --train-tokens 15T --chip b200-sxm --chips-per-replica 2
+    --lifetime-tokens, --params, --chip and --chips-per-replica are required.
+
+    Examples:
+
+    llm-planner evaluate --lifetime-tokens 1e15 --quality-like 7B --params 8B --chip h100-sxm --chips-per-replica 1
+
+    llm-planner evaluate --lifetime-tokens 1e14 --params 70B --train-tokens 15T --chip b200-sxm --chips-per-replica 2
     """
 
     params: Annotated[float | None, _flag("Model parameters, such as 8e9 or 8B.", "PARAMS")] = None
@@ -107,6 +120,9 @@ class Evaluate(Output, Question):
 
 @dataclass(frozen=True)
 class List(Output):
-    """List the ids that flags accept, each with its source: chips, laws, models, workloads, prices, scenarios or engines."""
+    """List the ids that flags accept, each with its source.
+
+    KIND is one of chips, laws, models, workloads, prices, scenarios, engines.
+    """
 
     kind: tyro.conf.Positional[Annotated[str | None, _flag("What to list.", "KIND")]] = None

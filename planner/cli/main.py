@@ -3,10 +3,10 @@
 Flags are checked before jax is imported, so that help and bad input answer at once.
 """
 
+import contextlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ COMMANDS = {
     "evaluate": "cost a given plan the same way",
     "list": "show chips, laws, models, workloads, prices, scenarios and engines with their sources",
 }
-_USAGE = "usage: planner COMMAND [flags]"
+_USAGE = "usage: llm-planner COMMAND [flags]      (or: python -m planner COMMAND [flags])"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,16 +33,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, configs.ConfigError) as error:
         print(f"planner: {error}", file=sys.stderr)
         return 2
+    except ArithmeticError as error:
+        print(f"planner: our defect, please report it: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader of a pipe has gone; nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"planner: the answer cannot be written: {error.strerror or error}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # what is buffered cannot be written either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         return 130
 
 
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(_overview())
+        print(_overview(), file=sys.stdout if words else sys.stderr)
         return 0 if words else 2
     if words[0] == "--version":
         from importlib.metadata import PackageNotFoundError, version
@@ -55,7 +63,7 @@ def _dispatch(words: list[str]) -> int:
     command, rest = words[0], words[1:]
     if command not in COMMANDS:
         hint = configs.nearest(command, COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
-        raise InputError(f"unknown command '{command}'{hint}")
+        raise InputError(f"unknown command '{configs.shown(command)}'{hint}")
     if "-h" in rest or "--help" in rest:
         _help(command)
         return 0
@@ -68,9 +76,9 @@ def _overview() -> str:
     lines += [
         "",
         "Start with:",
-        "  planner optimize --lifetime-tokens 1e15",
+        "  llm-planner optimize --lifetime-tokens 1e15",
         "",
-        "planner COMMAND --help explains each.",
+        "llm-planner COMMAND --help explains each.",
     ]
     return "\n".join(lines)
 
@@ -78,10 +86,8 @@ def _overview() -> str:
 def _help(command: str) -> None:
     import tyro
 
-    from . import flags
-
-    form = {"optimize": flags.Optimize, "evaluate": flags.Evaluate, "list": flags.List}[command]
-    tyro.cli(form, prog=f"planner {command}", args=["--help"])
+    with contextlib.suppress(SystemExit):
+        tyro.cli(_form(command), prog=f"llm-planner {command}", args=["--help"])
 
 
 def _form(command: str) -> type:
@@ -92,6 +98,7 @@ def _form(command: str) -> type:
 
 def _optimize(words: Sequence[str]) -> int:
     asked = parse("optimize", _form("optimize"), words)
+    _check_save(asked)
     from ..scenario import Scenario
 
     scenario = Scenario.of(settings(asked))
@@ -102,6 +109,7 @@ def _optimize(words: Sequence[str]) -> int:
 
 def _evaluate(words: Sequence[str]) -> int:
     asked = parse("evaluate", _form("evaluate"), words)
+    _check_save(asked)
     for name, example in (("params", "8e9"), ("chips_per_replica", "1")):
         if name not in asked:
             raise InputError(f"--{name.replace('_', '-')} is missing: give it, for instance {example}")
@@ -111,8 +119,7 @@ def _evaluate(words: Sequence[str]) -> int:
     if "chip" in asked:
         known["chips"] = [asked["chip"]]
     if len(known.get("chips", [])) != 1:
-        raise InputError("--chip is missing: give one of 'planner list chips', for instance h100-sxm")
-    known.pop("budget_usd", None)
+        raise InputError("--chip is missing: give one of 'llm-planner list chips', for instance h100-sxm")
     scenario = Scenario.of(known)
     from ..plan import evaluate
 
@@ -136,12 +143,13 @@ def _answer(asked: dict[str, Any], command: str, outcome: Any) -> int:
 
 def _list(words: Sequence[str]) -> int:
     asked = parse("list", _form("list"), words)
+    _check_save(asked)
     from ..report.catalog import KINDS, listing, show_listing
 
     kind = asked.get("kind")
     if kind not in KINDS:
         hint = configs.nearest(kind, KINDS) if kind else ""
-        said = f"cannot list '{kind}'{hint}" if kind else "what should be listed?"
+        said = f"cannot list '{configs.shown(kind)}'{hint}" if kind else "what should be listed?"
         raise InputError(f"{said} (one of {', '.join(KINDS)})")
     answer = listing(kind)
     _emit(asked, answer)
@@ -153,8 +161,11 @@ def _list(words: Sequence[str]) -> int:
 def _console():
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 100
-    return Console(file=sys.stdout, width=width, soft_wrap=not sys.stdout.isatty())
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Terminal(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
 
 
 def _emit(asked: dict[str, Any], answer: dict[str, Any]) -> None:
@@ -162,13 +173,34 @@ def _emit(asked: dict[str, Any], answer: dict[str, Any]) -> None:
     text = json.dumps(answer, indent=2, allow_nan=False)
     if asked.get("json"):
         print(text)
+    if "save" in asked:
+        _save(Path(asked["save"]), text + "\n")
+
+
+def _check_save(asked: dict[str, Any]) -> None:
+    """Refuse a place for ``--save`` before the work rather than after it."""
     if "save" not in asked:
         return
-    path = Path(asked["save"])
+    name = configs.shown(asked["save"])
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            file.write(text + "\n")
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        path = Path(asked["save"])
+        is_directory, folder_exists = path.is_dir(), path.parent.is_dir()
+    except (OSError, ValueError):
+        raise InputError(f"--save = '{name}' is not a name that a file can have") from None
+    if is_directory:
+        raise InputError(f"--save = '{name}' cannot be written: it is a directory, give a file name")
+    if not folder_exists:
+        raise InputError(f"--save = '{name}' cannot be written: there is no directory '{path.parent}'")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"--save = '{name}' cannot be written: no permission in '{path.parent}'")
+
+
+def _save(path: Path, text: str) -> None:
+    """Write atomically: a sibling file first, then its name."""
+    draft = path.with_name(f".{path.name[:100]}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
     except OSError as error:
-        raise InputError(f"--save = '{path}' cannot be written ({error.strerror})") from None
+        draft.unlink(missing_ok=True)
+        raise InputError(f"--save = '{configs.shown(str(path))}' cannot be written ({error.strerror})") from None

@@ -50,15 +50,17 @@ def check(name: str, value: Any) -> Any:
     if isinstance(spec, Number):
         found = number(value)
         if found is None:
-            raise InputError(f"{flag} = '{value}' is not a number: give {spec.unit}, such as {_example(spec)}")
+            raise InputError(
+                f"{flag} = '{configs.shown(value)}' is not a number: give {spec.unit}, such as {_example(spec)}"
+            )
         if not spec.low <= found <= spec.high:
-            raise InputError(f"{flag} = {value} is outside {spec.low:g} to {spec.high:g} ({spec.unit})")
+            raise InputError(f"{flag} = {configs.shown(value)} is outside {spec.low:g} to {spec.high:g} ({spec.unit})")
         if name == "chips_per_replica" and found != round(found):
             raise InputError(f"{flag} = {value} must be a whole number of chips")
         return found
     if isinstance(spec, Text) and spec.allowed and value not in spec.allowed:
         hint = configs.nearest(value, spec.allowed)
-        raise InputError(f"{flag} = '{value}' must be one of {', '.join(spec.allowed)}{hint}")
+        raise InputError(f"{flag} = '{configs.shown(value)}' must be one of {', '.join(spec.allowed)}{hint}")
     if not value.strip():
         raise InputError(f"{flag} is empty")
     return value
@@ -86,12 +88,15 @@ def parse(command: str, form: type, words: Sequence[str]) -> dict[str, Any]:
             if "kind" in names and "kind" not in out and not word.startswith("-"):
                 out["kind"] = word
                 continue
-            raise InputError(f"'{word}' does not belong here: {command} takes flags, see '{command} --help'")
+            raise InputError(
+                f"'{configs.shown(word)}' does not belong here: {command} takes flags, see 'llm-planner {command} --help'"
+            )
         flag, eq, value = word.partition("=")
         flag = flag.replace("_", "-")
         if flag not in flags:
-            hint = configs.nearest(flag, flags) or f"; see '{command} --help'"
-            raise InputError(f"unknown flag '{flag}'{hint}")
+            hint = "" if flag == "--" else configs.nearest(flag, flags)
+            hint = hint or f"; see 'llm-planner {command} --help'"
+            raise InputError(f"unknown flag '{configs.shown(flag)}'{hint}")
         name = flags[flag]
         if name in out:
             raise InputError(f"{flag} is given twice")
@@ -122,7 +127,7 @@ def settings(asked: Mapping[str, Any]) -> dict[str, Any]:
     if "chips" in given:
         names = [name.strip() for name in given["chips"].split(",")]
         if not all(names):
-            raise InputError(f"--chips = '{given['chips']}' must be ids separated by single commas")
+            raise InputError(f"--chips = '{configs.shown(given['chips'])}' must be ids separated by single commas")
         given["chips"] = list(configs.ids("chips")) if names == ["all"] else names
     qualities = ("quality_like", "target_loss", "budget_usd")
     if any(q in given for q in qualities):

@@ -31,6 +31,7 @@ def _at_loss(problem: Problem, split: Array) -> tuple[Array, Array]:
 
 
 def settled(solution: Solution) -> Array:
+    """Say which lanes ended at a point that is stationary and feasible to the tolerances of `CONVERGED`."""
     violation = jnp.max(solution.values[1:], axis=0)
     return (
         (solution.gradient_norm < CONVERGED["gradient"])
@@ -75,7 +76,7 @@ def _lanes(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappi
     real = jnp.tile(question["valid"] > 0, 3) & ~((parts == 1) & (free == 0))
     active = (jnp.max(caps, axis=0) < 0) & (prefills < 0) & real
     solution = minimise(program, lift, start, active)
-    return program, lift(solution.x), solution, caps
+    return program, lift(solution.x), solution, caps, active
 
 
 def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
     plan and of its baseline are (ln N, ln D, ln B); ``caps`` are ln(use / limit) at the most lenient.
     """
     n = choices["n_chips"].shape[0]
-    program, v, solution, caps = _lanes(given, choices, question)
+    program, v, solution, caps, active = _lanes(given, choices, question)
     lone_cost = jax.vmap(lambda c: Problem.of(given, c).lone_replica_cost())(choices)
     lone_cost = jnp.where(given["by_flops"] > 0, 0.0, lone_cost)
 
@@ -127,6 +128,7 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
         "violation": jnp.maximum(jnp.max(solution.values[1:, lane]), 0.0),
         "least_exponent": jnp.min(program.exponents[:, :2, lane]),
         "log_objective": jnp.log(objective[best]),
+        "unsettled": (active[:n] & ~ok).sum(),
         "passes": solution.passes[0],
     }
 
@@ -164,6 +166,10 @@ def tell(given: Mapping[str, Any], choices: Mapping[str, Any], cases: Mapping[st
             "target_loss": jnp.asarray(problem.target_loss),
             "params_floor": problem.law.params_floor(problem.target_loss),
             "tokens_for_target": reaching,
+            "params_for_target": problem.law.params_for_loss(D, problem.target_loss),
+            "tokens_at_twice_floor": problem.law.tokens_for_loss(
+                2.0 * problem.law.params_floor(problem.target_loss), problem.target_loss
+            ),
         }
 
     return jax.vmap(one)(choices, cases)

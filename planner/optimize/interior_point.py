@@ -20,7 +20,7 @@ from .posynomial import Posynomials
 _GAP = 1e-12  # stop below this duality gap; the objective is a logarithm, so it is a relative error
 _RESIDUAL = 1e-12  # and below this norm of the Lagrangian's gradient and of the limits' residual
 _CENTRING = 0.1  # the least share of the gap to keep while the point is still far from feasible or stationary
-_PASSES = 60
+_PASSES = 200  # 20 are typical; a sliver of room between two limits takes 100
 _ROUNDING = 1e-9  # from a residual below this, a step that does not gain a digit meets rounding errors
 _SHORTEST = 1e-9  # no step this small is worth taking
 

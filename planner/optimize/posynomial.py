@@ -155,8 +155,8 @@ class Posynomials(eqx.Module):
             for g in range(len(slopes[j])):
                 hessian = hessian + scaled[g][:, None] * slopes[j][g][None]
             for g in range(pairs):
-                l = lead[first + g]
-                bend = weight[j] * shares[j][g] * self.overlap_exponent * l * (1.0 - l)
+                mix = lead[first + g]
+                bend = weight[j] * shares[j][g] * self.overlap_exponent * mix * (1.0 - mix)
                 hessian = hessian + bend * gap[first + g][:, None] * gap[first + g][None]
             first += pairs
         gradient = jnp.stack(gradients)

@@ -61,10 +61,10 @@ def _status(outcome: Outcome) -> dict[str, str]:
         return {"status": outcome.infeasible.status, "message": outcome.infeasible.message}
     if outcome.appraised:
         return {"status": "feasible", "message": "the plan meets the quality and every limit"}
-    return {
-        "status": "converged",
-        "message": "the plan is the global optimum of every chip, replica size and precision allowed",
-    }
+    every = "every chip, replica size and precision allowed"
+    if outcome.solved["unsettled"]:
+        every = "the choices that settled (see warnings)"
+    return {"status": "converged", "message": f"the plan is the global optimum over {every}"}
 
 
 def _explained(infeasible: Infeasible) -> dict[str, Any]:

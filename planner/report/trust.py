@@ -74,7 +74,9 @@ def warnings(outcome: Outcome) -> list[str]:
     """Return sentences on where the answer leans on less than measurement."""
     scenario, choice = outcome.scenario, outcome.choice
     chip, engine = choice.chip, scenario.engine
-    out = range_warnings(scenario.law.id, scenario.law.valid, outcome.value("params"), outcome.value("tokens"))
+    lost = int(outcome.solved["unsettled"])
+    out = [f"{lost} of {len(outcome.choices)} choices did not settle and were left out."] if lost else []
+    out += range_warnings(scenario.law.id, scenario.law.valid, outcome.value("params"), outcome.value("tokens"))
     low, high = scenario.shape.valid["min_params"], scenario.shape.valid["max_params"]
     if not low <= outcome.value("params") <= high:
         out.append(f"layers and KV width follow public models of {low:.3g} to {high:.3g} parameters: extrapolated.")
