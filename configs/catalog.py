@@ -24,12 +24,13 @@ def path_of(kind: str, name: str) -> Path:
     if name.endswith(".toml"):
         path = Path(name)
         try:
-            if path.is_dir():
-                raise ConfigError(f"{name} is a directory, not a TOML file")
-            if path.is_file():
-                return path
+            is_file, is_directory = path.is_file(), path.is_dir()
         except (OSError, ValueError):  # a name no file can have
-            pass
+            is_file = is_directory = False
+        if is_directory:
+            raise ConfigError(f"{name} is a directory, not a TOML file")
+        if is_file:
+            return path
         raise ConfigError(f"{shown(name)}: no such file")
     known = ids(kind)
     if name not in known:

@@ -18,6 +18,6 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def shown(value: str) -> str:
-    """Return ``value`` fit for one line of an error: control characters escaped, cut at 60."""
+    """Return ``value`` fit for one line of an error: control characters escaped, cut at 200."""
     plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
-    return plain if len(plain) <= 60 else plain[:57] + "..."
+    return plain if len(plain) <= 200 else plain[:197] + "..."

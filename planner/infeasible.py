@@ -57,7 +57,7 @@ def unreachable(scenario: Scenario, nearest: float | None) -> Infeasible:
         "target_loss",
         f"the target loss {target:g} is not above the irreducible loss {floor:.5g} of {scenario.law.id}: "
         f"{remedy}, or choose another --law",
-        (nearest or floor) / target - 1.0,
+        floor / target - 1.0,
         {"target_loss": nearest} if nearest else {},
     )
 
@@ -88,9 +88,9 @@ def over_caps(scenario: Scenario, choices: list[Choice], caps: np.ndarray, whose
         )
     else:
         name, flag = (("tpot_ms", "--tpot-ms"), ("ttft_ms", "--ttft-ms"))[limit - 1]
-        raised = [
-            f"--{key.replace('_', '-')} to {up(nearest[key])}" for key in ("tpot_ms", "ttft_ms") if key in nearest
-        ]
+        # The limit that binds most comes first.
+        keys = sorted((key for key in nearest if key.endswith("_ms")), key=lambda key: key != name)
+        raised = [f"--{key.replace('_', '-')} to {up(nearest[key])}" for key in keys]
         message = (
             f"{whose} serves one request alone at {up(nearest[name])} ms on {where}"
             f"{'' if alone else ', the nearest of the choices'}, against {flag} {scenario.settings[name]:g}: "

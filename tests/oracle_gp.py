@@ -269,8 +269,8 @@ def grid(ask: Ask, choice: Choice, sizes: int = 900, batches: int = 110, zooms: 
     """Return the cheapest point of a dense grid over (N, B), looked at again more closely around it.
 
     N runs evenly in logarithm from the smallest that can reach the loss (with 1e24 tokens) to the largest
-    that a batch of one serves within the limits; B runs likewise from 1 to the largest that each N allows. D is what reaches
-    the loss.
+    that a batch of one serves within the limits; B runs likewise from 1 to the largest that each N allows.
+    D is what reaches the loss.
     """
     if slack(ask, choice) <= 0:
         return None

@@ -79,7 +79,7 @@ TYPED: dict[str, tuple[list[str], list[str]]] = {
     "empty number": (["optimize", "--lifetime-tokens", ""], ["--lifetime-tokens = ''", "not a number"]),
     "negative": (["optimize", "--lifetime-tokens", "-1e15"], ["--lifetime-tokens = -1e15", "0 to 1e+30"]),
     "negative after =": (["optimize", "--lifetime-tokens=-1e15"], ["--lifetime-tokens = -1e15", "0 to 1e+30"]),
-    "zero tokens": (["optimize", "--lifetime-tokens", "0"], ["lifetime_tokens = 0", "at least 1"]),
+    "zero tokens": (["optimize", "--lifetime-tokens", "0"], ["--lifetime-tokens = 0", "at least 1"]),
     "zero parameters": ([*ASK, "--quality-like", "0"], ["--quality-like = 0", "1e+06 to 1e+15", "parameters"]),
     "billions forgotten": ([*ASK, "--quality-like", "70"], ["--quality-like = 70", "1e+06 to 1e+15"]),
     "too many parameters": ([*ASK, "--quality-like", "7e20"], ["--quality-like = 7e20", "1e+06 to 1e+15"]),
@@ -109,7 +109,7 @@ TYPED: dict[str, tuple[list[str], list[str]]] = {
     "unknown precision": ([*ASK, "--precision", "fp16"], ["--precision = 'fp16'", "bf16, fp8, int8, fp4"]),
     "unknown objective": ([*ASK, "--objective", "cost"], ["--objective = 'cost'", "usd, flops, joules"]),
     # flags that do not go together
-    "no lifetime tokens": (["optimize"], ["lifetime_tokens is missing", "--lifetime-tokens", "1e15"]),
+    "no lifetime tokens": (["optimize"], ["--lifetime-tokens is missing", "--lifetime-tokens", "1e15"]),
     "two qualities": (
         [*ASK, "--quality-like", "7e9", "--target-loss", "2"],
         ["--quality-like", "--target-loss", "exclude"],
@@ -266,7 +266,7 @@ SCENARIO_FILES: dict[str, tuple[str, list[str]]] = {
         "lifetime_tokens = 1e15\nquality_like = 7e9\ntarget_loss = 2.0\n",
         ["quality", "target", "exclude"],
     ),
-    "no lifetime tokens": ("quality_like = 7e9\n", ["lifetime_tokens is missing"]),
+    "no lifetime tokens": ("quality_like = 7e9\n", ["--lifetime-tokens is missing"]),
     "chips that are no list": (
         "lifetime_tokens = 1e15\nchips = 'h100-sxm'\n",
         ["mine.toml", "chips = 'h100-sxm'", "list"],

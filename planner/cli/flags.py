@@ -10,6 +10,19 @@ def _flag(help_text: str, metavar: str | None = None):
     return tyro.conf.arg(help=help_text, metavar=metavar, help_behavior_hint="")
 
 
+EXAMPLES = {
+    "optimize": (
+        "optimize --lifetime-tokens 1e15",
+        "optimize --lifetime-tokens 1e14 --quality-like 8B --tpot-ms 20 --chips h100-sxm,b200-sxm",
+        "optimize --lifetime-tokens 1e13 --budget-usd 10M",
+        "optimize --scenario frontier-lab --json",
+    ),
+    "evaluate": (
+        "evaluate --lifetime-tokens 1e15 --quality-like 7B --params 8B --chip h100-sxm --chips-per-replica 1",
+        "evaluate --lifetime-tokens 1e14 --params 70B --train-tokens 15T --chip b200-sxm --chips-per-replica 2",
+    ),
+    "list": ("list chips", "list laws --json"),
+}
 Objective = Literal["usd", "flops", "joules"]
 PrecisionName = Literal["bf16", "fp8", "int8", "fp4"]
 
@@ -74,16 +87,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Optimize(Output, Question):
-    """Choose model size, training tokens, chip, replica, precision and batch at the least lifetime cost.
-
-    Examples:
-
-    llm-planner optimize --lifetime-tokens 1e15
-
-    llm-planner optimize --lifetime-tokens 1e14 --quality-like 8B --tpot-ms 20 --chips h100-sxm,b200-sxm
-
-    llm-planner optimize --lifetime-tokens 1e13 --budget-usd 10M
-    """
+    """Choose model size, training tokens, chip, replica, precision and batch at the least lifetime cost."""
 
     budget_usd: Annotated[
         float | None, _flag("Quality: the best loss that this much money buys, all costs included.", "USD")
@@ -98,13 +102,7 @@ class Optimize(Output, Question):
 class Evaluate(Output, Question):
     """Cost a given plan the way optimize would, beside compute-optimal training and the optimum on that chip.
 
-    --lifetime-tokens, --params, --chip and --chips-per-replica are required.
-
-    Examples:
-
-    llm-planner evaluate --lifetime-tokens 1e15 --quality-like 7B --params 8B --chip h100-sxm --chips-per-replica 1
-
-    llm-planner evaluate --lifetime-tokens 1e14 --params 70B --train-tokens 15T --chip b200-sxm --chips-per-replica 2
+    The flags --lifetime-tokens, --params, --chip and --chips-per-replica are required.
     """
 
     params: Annotated[float | None, _flag("Model parameters, such as 8e9 or 8B.", "PARAMS")] = None

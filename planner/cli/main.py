@@ -86,8 +86,13 @@ def _overview() -> str:
 def _help(command: str) -> None:
     import tyro
 
+    from .flags import EXAMPLES
+
     with contextlib.suppress(SystemExit):
         tyro.cli(_form(command), prog=f"llm-planner {command}", args=["--help"])
+    print("Examples:")
+    for example in EXAMPLES[command]:
+        print(f"  llm-planner {example}")
 
 
 def _form(command: str) -> type:
@@ -184,9 +189,11 @@ def _check_save(asked: dict[str, Any]) -> None:
     name = configs.shown(asked["save"])
     try:
         path = Path(asked["save"])
+        if "\0" in asked["save"]:
+            raise ValueError
         is_directory, folder_exists = path.is_dir(), path.parent.is_dir()
     except (OSError, ValueError):
-        raise InputError(f"--save = '{name}' is not a name that a file can have") from None
+        raise InputError(f"--save = '{name}' cannot be written: no file can have this name") from None
     if is_directory:
         raise InputError(f"--save = '{name}' cannot be written: it is a directory, give a file name")
     if not folder_exists:

@@ -88,9 +88,8 @@ def parse(command: str, form: type, words: Sequence[str]) -> dict[str, Any]:
             if "kind" in names and "kind" not in out and not word.startswith("-"):
                 out["kind"] = word
                 continue
-            raise InputError(
-                f"'{configs.shown(word)}' does not belong here: {command} takes flags, see 'llm-planner {command} --help'"
-            )
+            where = f"{command} takes flags, see 'llm-planner {command} --help'"
+            raise InputError(f"'{configs.shown(word)}' does not belong here: {where}")
         flag, eq, value = word.partition("=")
         flag = flag.replace("_", "-")
         if flag not in flags:

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hw import Scalar
+
 from ..model import BuildableShape
 from .describe import busy_replicas, describe, log_limits, useful_batch
 from .interior_point import Solution, minimise
@@ -133,7 +135,7 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
     }
 
 
-def _free_start(given: Mapping[str, Any], choices: Mapping[str, Any]) -> Array:
+def _free_start(given: Mapping[str, Any], choices: Mapping[str, Any]) -> Scalar:
     law = Problem.of(given, jax.tree.map(lambda a: a[0], choices)).law
     return law.compute_optimal_split() + START[0]
 

@@ -73,13 +73,13 @@ def posynomials(problem: Problem, functions) -> Posynomials:
 
 
 class QualityLift(eqx.Module):
-    """v of x = (a, b): the split is ``split + free * a`` on the curve of ``target_loss``, ln B is ``served * b``."""
+    """v of x = (a, b), every field with one entry per lane: the split is ``split + free * a`` on the curve of ``target_loss``, ln B is ``served * b``."""
 
     law: ChinchillaLaw
-    target_loss: Float[Array, " n"]
-    split: Float[Array, " n"]
-    free: Float[Array, " n"]
-    served: Float[Array, " n"]
+    target_loss: Scalar
+    split: Scalar
+    free: Scalar
+    served: Scalar
 
     def __call__(self, x: Float[Array, "2 n"]) -> Float[Array, "3 n"]:
         """Return (ln N, ln D, ln B)."""

@@ -6,7 +6,7 @@ from rich.console import Console
 
 import configs
 
-from .tables import _table
+from .tables import table
 
 KINDS = ("chips", "laws", "models", "workloads", "prices", "scenarios", "engines")
 
@@ -96,27 +96,41 @@ def _engines() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+# For each kind: the key, the scale it is shown in (None for words), and the column's title.
 _SHOWN = {
-    "chips": (("bf16_flops_per_s", 1e12, "bf16 TFLOP/s"), ("fp8_flops_per_s", 1e12, "fp8"), ("hbm_bytes", 1e9, "HBM GB"),
-              ("hbm_bytes_per_s", 1e9, "GB/s"), ("power_watts", 1, "W"), ("usd_per_hour", 1, "$/h"), ("training_mfu", 1, "MFU")),
+    "chips": (
+        ("bf16_flops_per_s", 1e12, "bf16 TFLOP/s"),
+        ("fp8_flops_per_s", 1e12, "fp8"),
+        ("hbm_bytes", 1e9, "HBM GB"),
+        ("hbm_bytes_per_s", 1e9, "GB/s"),
+        ("power_watts", 1, "W"),
+        ("usd_per_hour", 1, "$/h"),
+        ("training_mfu", 1, "MFU"),
+    ),
     "laws": (("E", 1, "E"), ("A", 1, "A"), ("B", 1, "B"), ("alpha", 1, "alpha"), ("beta", 1, "beta")),
-    "models": (("params", 1e9, "B params"), ("layers", 1, "layers"), ("d_model", 1, "width"), ("kv_heads", 1, "KV heads")),
+    "models": (("params", 1e9, "B params"), ("layers", 1, "layers"), ("d_model", 1, "width"), ("kv_heads", 1, "KV")),
     "workloads": (("input_tokens", 1, "input"), ("output_tokens", 1, "output"), ("cached_fraction", 1, "cached")),
-    "prices": (("usd_per_hour", 1, "$/h"), ("low_usd_per_hour", 1, "low"), ("high_usd_per_hour", 1, "high"), ("mode", None, "mode"), ("date", None, "date")),
+    "prices": (
+        ("usd_per_hour", 1, "$/h"),
+        ("low_usd_per_hour", 1, "low"),
+        ("high_usd_per_hour", 1, "high"),
+        ("mode", None, "mode"),
+        ("date", None, "date"),
+    ),
     "scenarios": (("name", None, "question"),),
     "engines": (("matmul_fraction", 1, "matmul"), ("hbm_fraction", 1, "HBM"), ("link_fraction", 1, "link")),
-}  # fmt: skip
+}
 
 
 def show_listing(answer: dict[str, Any], console: Console) -> None:
     """Print a listing as a table, one row per id, its source last."""
     shown = _SHOWN[answer["kind"]]
-    table = _table(f"{len(answer['items'])} {answer['kind']}", "id", *(title for _, _, title in shown), "source")
-    table.columns[-1].justify = "left"
+    out = table(f"{len(answer['items'])} {answer['kind']}", "id", *(title for _, _, title in shown), "source")
+    out.columns[-1].justify = "left"
     for row in answer["items"]:
         cells = []
         for key, scale, _ in shown:
             value = row[key]
             cells.append("" if value is None else str(value) if scale is None else f"{value / scale:,.4g}")
-        table.add_row(row["id"], *cells, row["source"])
-    console.print(table, highlight=False)
+        out.add_row(row["id"], *cells, row["source"])
+    console.print(out, highlight=False)

@@ -122,8 +122,12 @@ def baseline(outcome: Outcome) -> dict[str, Any]:
     """Return compute-optimal training at the same quality, served as well as it can be."""
     served = outcome.has_baseline
     choice = outcome.choices[outcome.picked[BASELINE]]
-    hardware: dict[str, Any] = {"chip": choice.chip.id, "chips_per_replica": choice.n_chips, "precision": choice.precision,
-                "batch": outcome.value("batch", BASELINE)}  # fmt: skip
+    hardware: dict[str, Any] = {
+        "chip": choice.chip.id,
+        "chips_per_replica": choice.n_chips,
+        "precision": choice.precision,
+        "batch": outcome.value("batch", BASELINE),
+    }
     totals: dict[str, float | None] = {f"total_{unit}": total_of(outcome, BASELINE, unit) for unit in _UNITS}
     if not served:
         hardware, totals = dict.fromkeys(hardware), {**dict.fromkeys(totals), "total_flops": totals["total_flops"]}

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .units import dollars, percent, say, seconds
+from .units import dollars, energy, percent, say, seconds
 
 _TOP = 8
 _LIMITS = {
@@ -15,27 +15,31 @@ _LIMITS = {
     "demand": "demand: one replica serves the peak with room to spare",
     "interior": "nothing: the batch could be larger",
 }
+_GOALS = {"total_usd": "cost", "total_joules": "energy", "total_flops": "FLOPs", "loss_nats": "loss"}
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def table(title: str, *columns: str) -> Table:
+    """Return an empty table in the house style: names left, figures right."""
+    out = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
-    return table
+        out.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
+    return out
 
 
 def show(answer: dict[str, Any], console: Console) -> None:
     """Print the object of `document` as a verdict, tables and warnings."""
-    if answer["plan"] is None or "nearest_feasible" in answer:
-        _refusal(answer, console)
+    if "nearest_feasible" in answer:
+        evaluated = answer["schema"].startswith("evaluate")
+        lead = "Not feasible as given: " if evaluated and answer["plan"] else "No feasible plan: "
+        console.print(f"{lead}{answer['message']}.", style="bold", highlight=False)
         if answer["plan"] is None:
             return
     else:
         console.print(verdict(answer), style="bold", highlight=False)
-    for table in (_plan(answer), _bill(answer), _ranking(answer), _elasticities(answer)):
-        if table is not None:
+    for part in (_plan(answer), _bill(answer), _ranking(answer), _elasticities(answer)):
+        if part is not None:
             console.print()
-            console.print(table, highlight=False)
+            console.print(part, highlight=False)
     console.print()
     for line in _reasons(answer):
         console.print(line, highlight=False)
@@ -43,13 +47,13 @@ def show(answer: dict[str, Any], console: Console) -> None:
         console.print(f"[yellow]Note:[/] {warning}", highlight=False)
 
 
-def _refusal(answer: dict[str, Any], console: Console) -> None:
-    console.print(f"No feasible plan: {answer['message']}.", style="bold", highlight=False)
+def _amount(value: float, unit: str) -> str:
+    return {"usd": dollars, "joules": energy, "flops": lambda f: f"{f:.4g} FLOPs"}[unit](value)
 
 
 def verdict(answer: dict[str, Any]) -> str:
     """Return the answer in one or two sentences."""
-    plan, bill, base = answer["plan"], answer["bill"], answer["baseline"]
+    plan, base = answer["plan"], answer["baseline"]
     unit = answer["question"]["objective"]
     evaluated = answer["schema"].startswith("evaluate")
     lead = f"{say(plan['active_params'])} parameters on {say(plan['train_tokens'])} tokens"
@@ -59,134 +63,138 @@ def verdict(answer: dict[str, Any]) -> str:
         replica = f"{plan['chips_per_replica']} x {plan['chip']}"
         text += f", {'served' if evaluated else 'serve'} in {plan['precision']} on replicas of {replica}, "
         text += f"{plan['batch']:.0f} sequences at a time"
-    total = bill[f"total_{unit}"]
-    cost = {"usd": dollars, "joules": lambda j: say(j / 3.6e6, "Wh x 1000"), "flops": lambda f: f"{f:.4g} FLOPs"}[unit]
-    text += f": {cost(total)} over its life"
+    if answer["bill"][f"total_{unit}"] is not None:
+        text += f": {_amount(answer['bill'][f'total_{unit}'], unit)} over its life"
     saved = answer["saving_fraction"]
     if saved is not None and base[f"total_{unit}"] is not None:
-        text += (
-            f", {percent(abs(saved))} {'less' if saved >= 0 else 'more'} than compute-optimal training of the same "
-            f"quality ({say(base['active_params'])} on {say(base['train_tokens'])} tokens, {cost(base[f'total_{unit}'])})"
-        )
+        size = f"{say(base['active_params'])} on {say(base['train_tokens'])} tokens"
+        text += f", {percent(abs(saved))} {'less' if saved >= 0 else 'more'} than compute-optimal training "
+        text += f"of the same quality ({size}, {_amount(base[f'total_{unit}'], unit)})"
     return text + "."
 
 
 def _plan(answer: dict[str, Any]) -> Table:
     plan, build, base = answer["plan"], answer["buildable"], answer["baseline"]
-    table = _table("Plan", "", "optimum", "to build", "compute-optimal")
+    evaluated = answer["schema"].startswith("evaluate")
+    columns = ("", "given", "compute-optimal") if evaluated else ("", "optimum", "to build", "compute-optimal")
+    out = table("Plan", *columns)
 
-    def row(name: str, a: str, b: str = "", c: str = "") -> None:
-        table.add_row(name, a, b, c)
+    def row(name: str, ours: str, built: str = "", other: str = "") -> None:
+        out.add_row(*((name, ours, other) if evaluated else (name, ours, built, other)))
 
-    row("parameters", say(plan["active_params"], digits=4), say(build["params"], digits=4) if build else "",
-        say(base["active_params"], digits=4))  # fmt: skip
-    row("training tokens", say(plan["train_tokens"], digits=4), say(build["train_tokens"], digits=4) if build else "",
-        say(base["train_tokens"], digits=4))  # fmt: skip
+    def digits(value: float | None) -> str:
+        return "" if value is None else say(value, digits=4)
+
+    built = build or {}
+    row("parameters", digits(plan["active_params"]), digits(built.get("params")), digits(base["active_params"]))
+    row(
+        "training tokens", digits(plan["train_tokens"]), digits(built.get("train_tokens")), digits(base["train_tokens"])
+    )
     if build:
-        shape = f"{build['layers']} layers x {build['d_model']}, FFN {build['ffn']}, {build['heads']}/{build['kv_heads']} heads"
-        row("shape", "", shape)
+        row("layers x width", "", f"{build['layers']} x {build['d_model']}")
+        row("FFN, heads / KV heads", "", f"{build['ffn']}, {build['heads']} / {build['kv_heads']}")
     row("loss", f"{plan['loss_nats']:.4f} nats")
     if plan["chip"]:
         other = f"{base['chips_per_replica']} x {base['chip']} {base['precision']}" if base["chip"] else "none fits"
         row("replica", f"{plan['chips_per_replica']} x {plan['chip']} {plan['precision']}", "", other)
         row(
-            "batch",
-            f"{plan['batch']:.1f}",
-            str(build["batch"]) if build else "",
-            f"{base['batch']:.1f}" if base["chip"] else "",
+            "batch", f"{plan['batch']:.1f}", str(built.get("batch", "")), f"{base['batch']:.1f}" if base["chip"] else ""
         )
-        row("replicas at the peak", f"{plan['replicas']:.1f}", str(build["replicas"]) if build else "")
+        row("replicas at the peak", f"{plan['replicas']:.1f}", str(built.get("replicas", "")))
         row("time per output token", seconds(plan["tpot_s"]))
         row("time to first token", seconds(plan["ttft_s"]))
         row("decode step", seconds(plan["step_s"]))
-    return table
+    return out
 
 
 def _bill(answer: dict[str, Any]) -> Table | None:
     bill = answer["bill"]
     if bill["total_usd"] is None and bill["total_joules"] is None:
         return None
-    table = _table("Bill", "", "US dollars", "share", "energy (kWh)")
+    out = table("Bill", "", "US dollars", "share", "energy")
     unit = "usd" if bill["total_usd"] is not None else "joules"
-    for part in ("training", "prefill", "decode", "total"):
-        usd = dollars(bill[f"{part}_usd"]) if bill["total_usd"] is not None else "no price"
-        share = percent(bill[f"{part}_{unit}"] / bill[f"total_{unit}"])
-        table.add_row(part, usd, share, say(bill[f"{part}_joules"] / 3.6e6))
-    idle = bill["of_which"][f"idle_{unit}"]
-    usd = dollars(bill["of_which"]["idle_usd"]) if bill["total_usd"] is not None else ""
-    idle_kwh = say(bill["of_which"]["idle_joules"] / 3.6e6)
-    table.add_row("of which idle", usd, percent(idle / bill[f"total_{unit}"]), idle_kwh)
-    return table
+    whole = bill[f"total_{unit}"]
+    rows = [(part, bill[f"{part}_usd"], bill[f"{part}_joules"]) for part in ("training", "prefill", "decode", "total")]
+    rows.append(("of which idle", bill["of_which"]["idle_usd"], bill["of_which"]["idle_joules"]))
+    for name, usd, joules in rows:
+        share = percent((usd if unit == "usd" else joules) / whole)
+        out.add_row(name, "no price" if usd is None else dollars(usd), share, energy(joules))
+    return out
 
 
 def _ranking(answer: dict[str, Any]) -> Table | None:
     rows = answer["ranking"]
     if len(rows) < 2:
         return None
-    unit = next(k for k in rows[0] if k.startswith("total_"))
-    table = _table("Choices in order", "chips, precision", "parameters", "cost", "against the best")
+    unit = next(k for k in rows[0] if k.startswith("total_")).removeprefix("total_")
+    out = table("Choices in order", "chips, precision", "parameters", "cost", "against the best")
     for row in rows:
-        cost = dollars(row[unit]) if unit == "total_usd" else f"{say(row[unit] / 3.6e6)} kWh"
         note = "best" if row is rows[0] else f"x {row['ratio_to_best']:.2f}" + (" (a tie)" if row["tie"] else "")
         name = f"{row['chips_per_replica']} x {row['chip']} {row['precision']}"
-        table.add_row(name, say(row["active_params"]), cost, note)
-    return table
+        out.add_row(name, say(row["active_params"]), _amount(row[f"total_{unit}"], unit), note)
+    return out
 
 
 def _elasticities(answer: dict[str, Any]) -> Table:
-    goal = {"total_usd": "cost", "total_joules": "energy", "total_flops": "FLOPs", "loss_nats": "loss"}
-    what = goal[answer["elasticities_of"]]
-    table = _table(f"What moves the {what} (1 % more of this changes it by ... %)", "input", f"% of {what}")
+    what = _GOALS[answer["elasticities_of"]]
+    out = table(f"What moves the {what} (1 % more of this changes it by ... %)", "input", f"% of {what}")
     for name, value in list(answer["elasticities"].items())[:_TOP]:
-        table.add_row(name, f"{value:+.3f}")
-    return table
+        out.add_row(name, f"{value:+.3f}")
+    return out
 
 
 def _reasons(answer: dict[str, Any]) -> list[str]:
     out = []
-    step, prices = answer["step"], answer["shadow_prices"]
+    step, sure = answer["step"], answer["certificate"]
     if answer["batch_limit"]:
         out.append(f"[bold]Batch limited by[/] {_LIMITS[answer['batch_limit']]}.")
     if step:
-        parts = ", ".join(
-            f"{n} {seconds(p['seconds'])} ({p['bound']})" for n, p in step["operations"].items() if p["seconds"] > 0
-        )
+        parts = [(n, p) for n, p in step["operations"].items() if p["seconds"] > 0]
+        said = ", ".join(f"{n} {seconds(p['seconds'])} ({p['bound']})" for n, p in parts)
+        off = 100 * step["hard_maximum_difference_fraction"]
         out.append(
-            f"[bold]Decode step[/] {seconds(step['seconds'])} = {parts}; a textbook roofline (hard maximum) says "
-            f"{seconds(step['hard_maximum_s'])}, {100 * step['hard_maximum_difference_fraction']:+.1f} %."
+            f"[bold]Decode step[/] {seconds(step['seconds'])} = {said}; a textbook roofline (hard maximum) says "
+            f"{seconds(step['hard_maximum_s'])}, {off:+.1f} %."
         )
-    if prices and answer["question"]["objective"] == "usd":
-        worth = []
-        if abs(prices["usd_per_tpot_s"]) > 1e-9:
-            worth.append(f"1 ms more time per output token saves {dollars(prices['usd_per_tpot_s'] * 1e-3)}")
-        if abs(prices["usd_per_ttft_s"]) > 1e-9:
-            worth.append(f"1 ms more time to first token saves {dollars(prices['usd_per_ttft_s'] * 1e-3)}")
-        if abs(prices["usd_per_hbm_bytes"]) > 1e-18:
-            worth.append(f"1 GB more HBM per chip saves {dollars(prices['usd_per_hbm_bytes'] * 1e9)}")
-        if abs(prices["usd_per_hbm_bytes_per_s"]) > 1e-18:
-            worth.append(f"100 GB/s more HBM bandwidth saves {dollars(prices['usd_per_hbm_bytes_per_s'] * 1e11)}")
-        if worth:
-            out.append(f"[bold]Worth:[/] {'; '.join(worth)}.")
-    accuracy, source, sure = answer["accuracy"], answer["sources"], answer["certificate"]
+    worth = _worth(answer)
+    if worth:
+        out.append(f"[bold]Worth:[/] {'; '.join(worth)}.")
     if answer["buildable"]:
-        out.append(
-            f"[bold]Rounding[/] to whole layers, heads and batch changes the cost by {percent(answer['buildable']['rounding_cost_fraction'])}."
-        )
+        cost = percent(answer["buildable"]["rounding_cost_fraction"])
+        out.append(f"[bold]Rounding[/] to whole layers, heads and batch changes the cost by {cost}.")
     if sure.get("duality_gap") is not None:
         out.append(
-            f"[bold]Certificate:[/] convex program, gradient {sure['gradient_norm']:.0e}, limits within "
-            f"{sure['feasibility']:.0e}, duality gap {sure['duality_gap']:.0e}: the global optimum of this model."
+            f"[bold]Certificate:[/] convex program, gradient {sure['gradient_norm']:.0e}, duality gap "
+            f"{sure['duality_gap']:.0e}: the global optimum of this model."
         )
     elif sure.get("above_optimum_fraction") is not None:
         out.append(f"[bold]Against the optimum[/] of this chip: {100 * sure['above_optimum_fraction']:+.2f} %.")
-    out.append(
-        f"[bold]How far to trust it:[/] serving speed {percent(accuracy['mdape'])} median error on {accuracy['rows']:.0f} "
-        f"measured runs ({percent(accuracy['unseen_chip_mdape'])} on unseen chips; this chip: {source['serving_basis']}); "
-        f"training MFU {source['training_mfu']:.2f} ({source['training_mfu_basis']})"
-        + (
-            f"; ${source['usd_per_chip_hour']:g} per chip-hour ({source['price']})."
-            if source["usd_per_chip_hour"]
-            else "."
-        )
+    return [*out, _trust(answer)]
+
+
+def _worth(answer: dict[str, Any]) -> list[str]:
+    """Return what one more unit of each limit that matters saves; a millionth of the bill does not."""
+    prices = answer["shadow_prices"]
+    if not prices or answer["question"]["objective"] != "usd":
+        return []
+    units = {
+        "tpot_s": (1e-3, "1 ms more time per output token"),
+        "ttft_s": (1e-3, "1 ms more time to first token"),
+        "hbm_bytes": (1e9, "1 GB more HBM per chip"),
+        "hbm_bytes_per_s": (1e11, "100 GB/s more HBM bandwidth"),
+    }
+    saved = {words: prices[f"usd_per_{name}"] * amount for name, (amount, words) in units.items()}
+    least = 1e-6 * answer["bill"]["total_usd"]
+    return [f"{words} saves {dollars(value)}" for words, value in saved.items() if abs(value) > least]
+
+
+def _trust(answer: dict[str, Any]) -> str:
+    accuracy, source = answer["accuracy"], answer["sources"]
+    text = (
+        f"[bold]How far to trust it:[/] serving speed {percent(accuracy['mdape'])} median error on "
+        f"{accuracy['rows']:.0f} measured runs ({percent(accuracy['unseen_chip_mdape'])} on unseen chips; this chip: "
+        f"{source['serving_basis']}); training MFU {source['training_mfu']:.2f} ({source['training_mfu_basis']})"
     )
-    return out
+    if source["usd_per_chip_hour"]:
+        text += f"; ${source['usd_per_chip_hour']:g} per chip-hour ({source['price']})"
+    return text + "."

@@ -8,6 +8,7 @@ from scaling import range_warnings
 from ..choices import BYTES
 from ..plan import PLAN, Outcome
 from ..scenario import DEFAULT_SOURCES
+from .units import say
 
 
 def total_of(outcome: Outcome, row: int, unit: str) -> float:
@@ -79,17 +80,18 @@ def warnings(outcome: Outcome) -> list[str]:
     out += range_warnings(scenario.law.id, scenario.law.valid, outcome.value("params"), outcome.value("tokens"))
     low, high = scenario.shape.valid["min_params"], scenario.shape.valid["max_params"]
     if not low <= outcome.value("params") <= high:
-        out.append(f"layers and KV width follow public models of {low:.3g} to {high:.3g} parameters: extrapolated.")
+        out.append(f"layers and KV width follow public models of {say(low)} to {say(high)} parameters: extrapolated.")
     if not outcome.has_hardware:
         out.append(
-            f"no chip, replica size and precision allowed serves {outcome.value('params'):.4g} parameters within "
+            f"no chip, replica size and precision allowed serves {say(outcome.value('params'))} parameters within "
             "the limits: the plan has no hardware and no bill in dollars."
         )
         return out
     if chip.id not in engine.chips:
         out.append(
             f"datasheet-only chip for serving: no run on {chip.id} is among those behind {engine.id}; its efficiencies "
-            f"are carried over (median error {100 * engine.accuracy['unseen_chip_mdape']:.1f} % on chips left out of the fit)."
+            "are carried over (median error on chips left out of the fit: "
+            f"{100 * engine.accuracy['unseen_chip_mdape']:.1f} %)."
         )
     if not choice.mfu_measured:
         out.append(

@@ -27,3 +27,17 @@ def seconds(value: float) -> str:
 def percent(fraction: float) -> str:
     """Return a fraction as per cent: 76.4 %."""
     return f"{100.0 * fraction:.3g} %"
+
+
+def energy(joules: float) -> str:
+    """Return energy as utilities bill it: 927 MWh."""
+    hours = joules / 3600.0
+    for scale, name in ((1e12, "TWh"), (1e9, "GWh"), (1e6, "MWh"), (1e3, "kWh")):
+        if abs(hours) >= scale:
+            return f"{hours / scale:.3g} {name}"
+    return f"{hours:.3g} Wh"
+
+
+def gigabytes(amount: float) -> str:
+    """Return bytes in the unit they are sold in: 80 GB, 16.6 TB."""
+    return f"{amount / 1e12:.4g} TB" if amount >= 1e12 else f"{amount / 1e9:.4g} GB"
