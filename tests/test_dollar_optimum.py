@@ -129,11 +129,11 @@ def defaults(lifetime_tokens: float, quality_like: float) -> dict[str, Any]:
     return scenario.settings | scenario.requests()
 
 
-@pytest.mark.parametrize("seed", range(7))
+@pytest.mark.parametrize("seed", range(8))
 def test_never_above_a_dense_grid_over_all_choices(seed: int) -> None:
     rng = random.Random(3000 + seed)
-    if seed < 2:
-        settings = defaults(*((1e15, 70e9), (1e11, 8e9))[seed])
+    if seed < 3:
+        settings = defaults(*((1e15, 70e9), (1e11, 8e9), (1e10, 8e9))[seed])
     else:
         settings = solvable(rng, count=rng.choice([2, 3]), quiet=seed % 2 == 1)[0]
     ask = Ask.of(settings)

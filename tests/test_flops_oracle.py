@@ -109,6 +109,6 @@ def test_sardana_readme_compute_optimal():
 
 
 def test_over_training_falls_out():
-    """Frontier demand (Pope 2026: 2.6e14 tokens, 100B-class quality) calls for more than ten times Chinchilla's data."""
+    """Frontier demand (Pope 2026: 2.6e14 tokens, 100B quality) calls for over ten times Chinchilla's data."""
     found = optimum("epoch-2024", 100e9, 2.6e14)
     assert found.value("tokens") / found.value("params") > 10 * 20

@@ -130,7 +130,7 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
         "violation": jnp.maximum(jnp.max(solution.values[1:, lane]), 0.0),
         "least_exponent": jnp.min(program.exponents[:, :2, lane]),
         "log_objective": jnp.log(objective[best]),
-        "unsettled": (active[:n] & ~ok).sum(),
+        "unsettled": ((active[:n] & ~ok) | (ok & (busy < 0) & active[n : 2 * n] & ~settled(lone))).sum(),
         "passes": solution.passes[0],
     }
 

@@ -124,12 +124,15 @@ def interior_point(program: Posynomials, lift: Lift) -> optax.GradientTransforma
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, InteriorState]:
         del updates
-        x, slack, multipliers = point = params
+        x, slack, multipliers = params
         slope, bend = lift.slopes(x)
         weights = jnp.concatenate([jnp.ones_like(x[:1]), multipliers])
         values, gradients, curvature = program.lagrangian(lift(x), weights)
         normals = (gradients[:, :, None] * slope[None]).sum(1)
         dual = (weights[:, None] * normals).sum(0)
+        # A limit that holds is its own slack: without this, a plan free to drift never settles its limits.
+        slack = jnp.where(-values[1:] > 0.5 * slack, -values[1:], slack)
+        point = Point(x, slack, multipliers)
         primal = values[1:] + slack
         central = slack * multipliers
         gap = central.sum(0)
@@ -184,7 +187,7 @@ def interior_point(program: Posynomials, lift: Lift) -> optax.GradientTransforma
             done,
         )
         trial = _moved(base, direction, jnp.where(done, 0.0, size))
-        return jax.tree.map(jnp.subtract, trial, point), new
+        return jax.tree.map(jnp.subtract, trial, params), new
 
     return optax.GradientTransformation(init, update)
 

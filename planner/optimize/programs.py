@@ -73,7 +73,10 @@ def posynomials(problem: Problem, functions) -> Posynomials:
 
 
 class QualityLift(eqx.Module):
-    """v of x = (a, b), every field with one entry per lane: the split is ``split + free * a`` on the curve of ``target_loss``, ln B is ``served * b``."""
+    """v of x = (a, b): the split is ``split + free * a`` on the curve of ``target_loss``, ln B is ``served * b``.
+
+    Every field has one entry per lane.
+    """
 
     law: ChinchillaLaw
     target_loss: Scalar
