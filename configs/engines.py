@@ -27,6 +27,7 @@ _SCHEMA = {
     "accuracy": Table(
         {
             "rows": Number("measured rows", 1, 1e6),
+            "max_batch": Number("sequences in the largest batch measured", 1, 1e9),
             "mdape": Number("fraction", 0.0, 10.0),
             "p90": Number("fraction", 0.0, 10.0),
             "unseen_chip_mdape": Number("fraction", 0.0, 10.0),

@@ -12,8 +12,8 @@ TRAINING_PRECISION = "bf16"
 class TrainingRun(eqx.Module):
     """A run of 6 N D FLOPs (Kaplan et al. 2020, arXiv:2001.08361, section 2.1) at a model FLOPs utilisation.
 
-    ``mfu`` is relative to the chip's dense bf16 peak. Published runs scatter by about a factor 1.5
-    around a chip's median (10th to 90th percentile); failures and restarts are not included.
+    ``mfu`` is relative to the chip's dense bf16 peak. Four in five published runs lie within 18 % of
+    their chip's median; failures and restarts are not included.
     """
 
     transformer: Transformer

@@ -68,8 +68,8 @@ def verdict(answer: dict[str, Any]) -> str:
     saved = answer["saving_fraction"]
     if saved is not None and base[f"total_{unit}"] is not None:
         size = f"{say(base['active_params'])} on {say(base['train_tokens'])} tokens"
-        text += f", {percent(abs(saved))} {'less' if saved >= 0 else 'more'} than compute-optimal training "
-        text += f"of the same quality ({size}, {_amount(base[f'total_{unit}'], unit)})"
+        how = f"{percent(abs(saved))} {'less' if saved >= 0 else 'more'} than" if abs(saved) > 1e-6 else "the same as"
+        text += f", {how} compute-optimal training of the same quality ({size}, {_amount(base[f'total_{unit}'], unit)})"
     return text + "."
 
 

@@ -93,6 +93,10 @@ def warnings(outcome: Outcome) -> list[str]:
             "are carried over (median error on chips left out of the fit: "
             f"{100 * engine.accuracy['unseen_chip_mdape']:.1f} %)."
         )
+    largest = engine.accuracy["max_batch"]
+    if outcome.value("batch") > largest:
+        batch = outcome.value("batch")
+        out.append(f"a batch of {batch:,.0f} is beyond the {largest:,.0f} sequences of the runs behind {engine.id}.")
     if not choice.mfu_measured:
         out.append(
             f"no bf16 training run on {chip.id} was measured: MFU {choice.training_mfu:.2f} is the median of the "

@@ -2,9 +2,11 @@
 
     python tests/benchmarks/solves.py [scenarios]
 
-cvxpy solves the geometric program of tests/oracle_gp.py; SLSQP gets the planner's own objective and limits as compiled functions
-with exact gradients. All three run in this process on the same scenarios; ratios are per solve.
+cvxpy solves the geometric program of tests/oracle_gp.py; SLSQP gets the planner's own objective and limits
+as compiled functions with exact gradients. All three run in this process on the same scenarios; ratios are
+per solve.
 """
+# ruff: noqa: E402 (jax is told how many devices to make before anything else imports it)
 
 import sys
 import time
@@ -128,10 +130,11 @@ def main() -> None:
     for name, results in rows.items():
         costs, times = (np.array(column) for column in zip(*results, strict=True))
         off = costs - np.log(found["objective"][sample])
+        ended, lost = off[np.isfinite(off)], int(np.sum(~np.isfinite(off)))
         median = float(np.median(times))
         print(
-            f"{name:20}{1 / median:12,.1f} solves/s   x {mine * median:,.0f} per solve; ln(cost) against the planner's: "
-            f"median {np.median(off):+.1e}, worst {off[np.argmax(np.abs(off))]:+.1e}"
+            f"{name:20}{1 / median:12,.1f} solves/s   x {mine * median:,.0f} per solve; "
+            f"ln(cost) against the planner's: median {np.median(ended):+.1e}, worst {ended[np.argmax(np.abs(ended))]:+.1e}, gave up on {lost}"
         )
 
 
