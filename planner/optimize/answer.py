@@ -17,7 +17,17 @@ from ..model import BuildableShape
 from .describe import busy_replicas, describe, log_limits, useful_batch
 from .interior_point import Solution, minimise
 from .problem import Problem
-from .programs import CAPS, DEMAND, DirectLift, QualityLift, Role, cost_functions, loss_functions, posynomials
+from .programs import (
+    CAPS,
+    DEMAND,
+    DirectLift,
+    QualityLift,
+    Role,
+    cost_functions,
+    interior_start,
+    loss_functions,
+    posynomials,
+)
 
 MAX_TRAINING_TOKENS = 1e18  # the most lenient model tried is the one that needs this many: a bound, not a claim
 MIN_PARAMS = 1e6
@@ -63,20 +73,19 @@ def _lanes(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappi
         optimal = problem.law.compute_optimal_split()
         held = jnp.where(part < 2, question["split"], optimal)
         split = jnp.where(role.free > 0, optimal + START[0], held)
-        lenient = jnp.where(role.free > 0, last_split(problem), held)
+        lenient = jnp.where(role.free > 0, jnp.maximum(last_split(problem), split), held)
         lift = QualityLift(problem.law, problem.target_loss, split, role.free, 1.0 - role.flops)
-        return program, lift, _at_loss(problem, lenient)[0]
+        return program, lift, lenient - split
 
     parts = jnp.repeat(jnp.arange(3.0), n)
     tiled = jax.tree.map(lambda a: jnp.tile(a, 3), choices)
-    program, lift, lenient = jax.vmap(lane, out_axes=-1)(tiled, parts)
-    start = jnp.stack([jnp.zeros(3 * n), jnp.full(3 * n, START[1])])
-    zero = jnp.zeros_like(lenient)
-    caps = program.values(jnp.stack([lenient, zero, zero]))[CAPS]
+    program, lift, reach = jax.vmap(lane, out_axes=-1)(tiled, parts)
+    caps = program.values(lift(jnp.stack([reach, jnp.zeros_like(reach)])))[CAPS]
     # However large the batch, a lone replica must manage the prefills of the smallest model.
-    prefills = program.values(jnp.stack([lenient, zero, zero + _ENDLESS]))[DEMAND]
+    prefills = program.values(lift(jnp.stack([reach, jnp.full_like(reach, _ENDLESS)])))[DEMAND]
     real = jnp.tile(question["valid"] > 0, 3) & ~((parts == 1) & (free == 0))
     active = (jnp.max(caps, axis=0) < 0) & (prefills < 0) & real
+    start = interior_start(program, lift, jnp.max(caps, axis=0), reach)
     solution = minimise(program, lift, start, active)
     return program, lift(solution.x), solution, caps, active
 

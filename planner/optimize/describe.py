@@ -1,33 +1,17 @@
 """Everything a report says of one complete plan, as a flat dict of numbers in SI units."""
 
-from collections.abc import Callable
-
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from hw import Scalar
 
 from ..economics import Bill, Fleet
 from ..model import Transformer
 from ..serving import OperatingPoint
+from .bisection import bisect
 from .problem import LIMITS, Problem
 
 MAX_BATCH = 1e9
-_HALVINGS = 60  # of an interval of logarithms below 100: exact to double precision
-
-
-def bisect(crossed: Callable[[Scalar], Bool[Array, ""]], low: Scalar, high: Scalar) -> Float[Array, ""]:
-    """Return the last point from ``low`` towards ``high`` at which the monotone ``crossed`` is still false."""
-
-    def halve(_, bracket):
-        left, right = bracket
-        middle = 0.5 * (left + right)
-        over = crossed(middle)
-        return jnp.where(over, left, middle), jnp.where(over, middle, right)
-
-    bracket = (jnp.asarray(low, float), jnp.asarray(high, float))
-    return jax.lax.fori_loop(0, _HALVINGS, halve, bracket)[0]
 
 
 def log_limits(problem: Problem, point: OperatingPoint) -> Float[Array, " 4"]:

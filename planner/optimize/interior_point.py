@@ -195,8 +195,9 @@ def interior_point(program: Posynomials, lift: Lift) -> optax.GradientTransforma
 def minimise(program: Posynomials, lift: Lift, start: Float[Array, "k n"], active: Bool[Array, " n"]) -> Solution:
     """Minimise function 0 of ``program`` with all others at most zero, from any ``start``, in the ``active`` lanes."""
     method = interior_point(program, lift)
-    ones = jnp.ones((len(program.members) - 1, start.shape[1]))
-    first = Point(start, ones, 0.3 * ones)
+    room = -program.values(lift(start))[1:]
+    slack = jnp.where(room > 0, room, 1.0)
+    first = Point(start, slack, 0.3 / slack)
 
     def unfinished(carry: Any) -> Bool[Array, ""]:
         _, state, passes = carry

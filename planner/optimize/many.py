@@ -10,7 +10,7 @@ import numpy as np
 from .answer import LOG_OFF, START, last_split, settled
 from .interior_point import minimise
 from .problem import Problem
-from .programs import CAPS, DEMAND, QualityLift, Role, cost_functions, posynomials
+from .programs import CAPS, DEMAND, QualityLift, Role, cost_functions, interior_start, posynomials
 
 _BLOCK = 128  # lanes solved side by side: their working set stays in the processor's cache
 
@@ -38,15 +38,15 @@ def _block(questions: tuple[Mapping[str, Any], Mapping[str, Any]]) -> dict[str, 
         program = posynomials(problem, lambda v: cost_functions(problem, role, v))
         split = problem.law.compute_optimal_split() + START[0]
         one = jnp.ones(())
-        lenient = problem.law.log_split(last_split(problem), problem.target_loss)[0]
+        reach = jnp.maximum(last_split(problem) - split, 0.0)
         lift = QualityLift(problem.law, problem.target_loss, split, one, one)
-        return program, lift, lenient, problem.lone_replica_cost()
+        return program, lift, reach, problem.lone_replica_cost()
 
     def run(lone, active):
-        program, lift, lenient, alone = jax.vmap(lambda q: lane(q, lone), out_axes=-1)(questions)
-        zero = jnp.zeros(n)
-        feasible = jnp.max(program.values(jnp.stack([lenient, zero, zero]))[CAPS], axis=0) < 0
-        return minimise(program, lift, jnp.stack([zero, zero + START[1]]), feasible & active), lift, alone
+        program, lift, reach, alone = jax.vmap(lambda q: lane(q, lone), out_axes=-1)(questions)
+        room = jnp.max(program.values(lift(jnp.stack([reach, jnp.zeros(n)])))[CAPS], axis=0)
+        start = interior_start(program, lift, room, reach)
+        return minimise(program, lift, start, (room < 0) & active), lift, alone
 
     fleet, lift, alone = run(0.0, jnp.ones(n, bool))
     busy = fleet.values[DEMAND] - LOG_OFF

@@ -18,12 +18,15 @@ from jaxtyping import Array, Float
 from hw import Scalar, scaled
 from scaling import ChinchillaLaw
 
+from .bisection import bisect
 from .posynomial import Functions, Posynomials
 from .problem import Problem
 
 CAPS = slice(1, 4)  # memory, TPOT and TTFT among the functions
 DEMAND = 5
 _REFERENCE = (1e10, 1e12, 64.0)  # anywhere: monomials are read off exactly
+_START_LOG_BATCH = 3.5
+_COARSE = 12  # halvings that find a start
 _OFF = 1e-60  # scales a function out of play
 
 
@@ -70,6 +73,27 @@ def posynomials(problem: Problem, functions) -> Posynomials:
     """Return ``functions`` of v as data for the solver."""
     at = jnp.log(jnp.array(_REFERENCE))
     return Posynomials.of(functions, problem.slice.efficiency.overlap_exponent, at)
+
+
+def interior_start(
+    program: Posynomials, lift: "QualityLift", room: Float[Array, " n"], reach: Float[Array, " n"]
+) -> Float[Array, "2 n"]:
+    """Return x = (a, ln B) strictly inside the caps, however little room they leave.
+
+    ``reach`` is the a of the smallest model considered and ``room`` the largest cap there at a batch of
+    one, negative where there is a plan. The start keeps half of that room in model size, and half of what
+    is left in batch. Newton steps on the barrier do not care how small the region is, once inside.
+    """
+
+    def tightest(a, log_B):
+        return jnp.max(program.values(lift(jnp.stack([a, log_B])))[CAPS], axis=0)
+
+    none = jnp.zeros_like(reach)
+    back = bisect(lambda t: tightest(reach - t, none) > 0.5 * room, none, reach, _COARSE)
+    a = reach - back
+    left = tightest(a, none)
+    log_B = bisect(lambda b: tightest(a, b) > 0.5 * left, none, none + _START_LOG_BATCH, _COARSE)
+    return jnp.stack([a, log_B])
 
 
 class QualityLift(eqx.Module):

@@ -132,9 +132,10 @@ def main() -> None:
         off = costs - np.log(found["objective"][sample])
         ended, lost = off[np.isfinite(off)], int(np.sum(~np.isfinite(off)))
         median = float(np.median(times))
+        worst = ended[np.argmax(np.abs(ended))]
         print(
-            f"{name:20}{1 / median:12,.1f} solves/s   x {mine * median:,.0f} per solve; "
-            f"ln(cost) against the planner's: median {np.median(ended):+.1e}, worst {ended[np.argmax(np.abs(ended))]:+.1e}, gave up on {lost}"
+            f"{name:20}{1 / median:12,.1f} solves/s   x {mine * median:,.0f} per solve; ln(cost) against the "
+            f"planner's: median {np.median(ended):+.1e}, worst {worst:+.1e}, gave up on {lost} of {len(off)}"
         )
 
 
