@@ -31,6 +31,7 @@ _SCHEMA = {
             "mdape": Number("fraction", 0.0, 10.0),
             "p90": Number("fraction", 0.0, 10.0),
             "unseen_chip_mdape": Number("fraction", 0.0, 10.0),
+            "other_vendor_mdape": Number("fraction", 0.0, 10.0),
             "tpot_rows": Number("measured rows", 1, 1e6),
             "tpot_mdape": Number("fraction", 0.0, 10.0),
             "tpot_p90": Number("fraction", 0.0, 10.0),

@@ -96,8 +96,14 @@ class Scenario:
 
     @cached_property
     def chips(self) -> list[configs.ChipFacts]:
-        """Return the chips to choose among, in the order asked."""
-        return [configs.load_chip(name) for name in dict.fromkeys(self.settings["chips"])]
+        """Return the chips to choose among, in the order asked; ``all`` means all that the question can use."""
+        s = self.settings
+        if s["chips"] != ["all"]:
+            return [configs.load_chip(name) for name in dict.fromkeys(s["chips"])]
+        free = s["objective"] != "usd" or "chip_usd_per_hour" in s
+        every = map(configs.load_chip, configs.ids("chips"))
+        able = [c for c in every if s.get("precision", "bf16") in c.peak_flops_per_s]
+        return [c for c in able if free or c.usd_per_hour is not None]
 
     @property
     def quality(self) -> str:

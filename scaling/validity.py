@@ -9,7 +9,7 @@ PUBLIC_TEXT_TOKENS = 3e14
 _LABELS = {
     "params": "model size {value:.3g} parameters",
     "tokens": "training on {value:.3g} tokens",
-    "tokens_per_param": "{value:.3g} tokens per parameter",
+    "tokens_per_param": "{value:,.4g} tokens per parameter",
 }
 
 

@@ -112,3 +112,53 @@ def test_over_training_falls_out():
     """Frontier demand (Pope 2026: 2.6e14 tokens, 100B quality) calls for over ten times Chinchilla's data."""
     found = optimum("epoch-2024", 100e9, 2.6e14)
     assert found.value("tokens") / found.value("params") > 10 * 20
+
+
+def effective(requests, prompt, answer, prompt_ratio, answer_ratio):
+    """Return the inference tokens that cost as much at training's price per FLOP."""
+    return requests * (prompt * prompt_ratio + answer * answer_ratio)
+
+
+def test_sardana_thirty_billion_in_dollars():
+    """Section 4: 1.5e9 requests of 70 + 215 tokens, MFU 50/50/1, inference at a third of the price: 16B on 3.35T."""
+    found = optimum("sardana-2024-code", 30e9, effective(1.5e9, 70, 215, 1 / 3, 50 / 3))
+    assert found.value("params") == pytest.approx(16.07e9, rel=1e-3)  # recomputed to four digits beside the print
+    assert found.value("tokens") == pytest.approx(3.371e12, rel=1e-3)
+    assert 1 - total_at(found, 0) / total_at(found, 1) == pytest.approx(0.175, abs=1e-3)
+
+
+def test_sardana_readme_cost_optimal():
+    """README: 1e10 requests, 1000 in, 250 out, A100-80 bf16 at $1.40 to train, A100-40 int8 at $0.60 to serve."""
+    train = 1.40 / (312e12 * 0.5)
+    ratios = (0.60 / (624e12 * 0.4) / train, 0.60 / (624e12 * 0.2) / train)
+    asked = {"objective": "flops", "law": "sardana-2024-code", "target_loss": 1.947}
+    found = plan.optimize(Scenario.of({**asked, "lifetime_tokens": effective(1e10, 1000, 250, *ratios)}))
+    assert found.value("params") == pytest.approx(2.0527e10, rel=1e-4)
+    assert found.value("tokens") == pytest.approx(3.3021e12, rel=1e-4)
+    assert found.value("params") / found.value("params", plan.BASELINE) == pytest.approx(0.602306, rel=1e-5)
+    assert total_at(found, 0) / total_at(found, 1) == pytest.approx(0.887593, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("law", "saved", "flops"),
+    [("sardana-2024-code", 0.1745, 1.692e22), ("hoffmann-2022-rounded", 0.0912, 1.180e22)],
+)
+def test_sardana_figure_one(law, saved, flops):
+    """13B quality, 2e12 inference tokens: a 7B model saves 17 % with their constants, 9 % with the rounded ones."""
+    found = optimum(law, 13e9, 2e12)
+    c, N = configs.load_law(law).coefficients, 7e9
+    D = (c["B"] / (found.value("target_loss") - c["E"] - c["A"] * N ** -c["alpha"])) ** (1 / c["beta"])
+    chinchilla = total_at(found, plan.BASELINE)
+    given = 6 * N * D + 2 * N * 2e12
+    assert 1 - given / chinchilla == pytest.approx(saved, abs=5e-5)  # printed to four digits
+    assert chinchilla - given == pytest.approx(flops, rel=1e-3)
+
+
+def test_hoffmann_table_of_compute_optimal_tokens():
+    """Approach 3 by size with 0.336 / 0.283, as recomputed beside Hoffmann et al. 2022, table A3 (three digits)."""
+    from scaling import ChinchillaLaw
+
+    law = ChinchillaLaw(**configs.load_law("sardana-2024-code").coefficients)
+    table = {400e6: 9.24e9, 1e9: 27.4e9, 10e9: 422e9, 67e9: 4.04e12, 175e9: 12.6e12, 280e9: 22.1e12, 1e12: 100e12}
+    for N, D in table.items():
+        assert float(law.compute_optimal_tokens(N)) == pytest.approx(D, rel=6e-3)

@@ -127,7 +127,7 @@ def settings(asked: Mapping[str, Any]) -> dict[str, Any]:
         names = [name.strip() for name in given["chips"].split(",")]
         if not all(names):
             raise InputError(f"--chips = '{configs.shown(given['chips'])}' must be ids separated by single commas")
-        given["chips"] = list(configs.ids("chips")) if names == ["all"] else names
+        given["chips"] = names
     qualities = ("quality_like", "target_loss", "budget_usd")
     if any(q in given for q in qualities):
         base = {k: v for k, v in base.items() if k not in qualities}

@@ -137,7 +137,7 @@ def _ranking(answer: dict[str, Any]) -> Table | None:
 
 def _elasticities(answer: dict[str, Any]) -> Table:
     what = _GOALS[answer["elasticities_of"]]
-    out = table(f"What moves the {what} (1 % more of this changes it by ... %)", "input", f"% of {what}")
+    out = table(f"What moves the {what}, per 1 % more", "input", f"% of {what}")
     for name, value in list(answer["elasticities"].items())[:_TOP]:
         out.add_row(name, f"{value:+.3f}")
     return out
@@ -192,8 +192,9 @@ def _trust(answer: dict[str, Any]) -> str:
     accuracy, source = answer["accuracy"], answer["sources"]
     text = (
         f"[bold]How far to trust it:[/] serving speed {percent(accuracy['mdape'])} median error on "
-        f"{accuracy['rows']:.0f} measured runs ({percent(accuracy['unseen_chip_mdape'])} on unseen chips; this chip: "
-        f"{source['serving_basis']}); training MFU {source['training_mfu']:.2f} ({source['training_mfu_basis']})"
+        f"{accuracy['rows']:.0f} measured runs (this chip: {source['serving_basis']}, "
+        f"{percent(source['serving_mdape'])}); training MFU {source['training_mfu']:.2f} "
+        f"({source['training_mfu_basis']})"
     )
     if source["usd_per_chip_hour"]:
         text += f"; ${source['usd_per_chip_hour']:g} per chip-hour ({source['price']})"

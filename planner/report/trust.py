@@ -65,10 +65,21 @@ def sources(outcome: Outcome) -> dict[str, Any]:
         "training_mfu_source": mfu.get("source", ""),
         "serving": scenario.engine.tables["efficiency"]["source"],
         "serving_basis": "measured" if chip.id in scenario.engine.chips else "datasheet",
+        "serving_mdape": scenario.engine.accuracy["mdape"]
+        if chip.id in scenario.engine.chips
+        else carried_over(outcome)[1],
         "weight_bytes_per_param": BYTES[outcome.choice.precision][0],
         "workload": scenario.workload.tables["requests"]["source"],
         "defaults": DEFAULT_SOURCES,
     }
+
+
+def carried_over(outcome: Outcome) -> tuple[str, float]:
+    """Return on what kind of chip the engine's efficiencies were tried unseen, and their median error there."""
+    accuracy, chip = outcome.scenario.engine.accuracy, outcome.choice.chip
+    if chip.vendor == "NVIDIA":
+        return "chips left out of the fit", accuracy["unseen_chip_mdape"]
+    return "the one other vendor's chip tried, under another engine", accuracy["other_vendor_mdape"]
 
 
 def warnings(outcome: Outcome) -> list[str]:
@@ -88,10 +99,10 @@ def warnings(outcome: Outcome) -> list[str]:
         )
         return out
     if chip.id not in engine.chips:
+        kind, error = carried_over(outcome)
         out.append(
             f"datasheet-only chip for serving: no run on {chip.id} is among those behind {engine.id}; its efficiencies "
-            "are carried over (median error on chips left out of the fit: "
-            f"{100 * engine.accuracy['unseen_chip_mdape']:.1f} %)."
+            f"are carried over (median error {100 * error:.1f} % on {kind})."
         )
     largest = engine.accuracy["max_batch"]
     if outcome.value("batch") > largest:

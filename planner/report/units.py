@@ -36,8 +36,3 @@ def energy(joules: float) -> str:
         if abs(hours) >= scale:
             return f"{hours / scale:.3g} {name}"
     return f"{hours:.3g} Wh"
-
-
-def gigabytes(amount: float) -> str:
-    """Return bytes in the unit they are sold in: 80 GB, 16.6 TB."""
-    return f"{amount / 1e12:.4g} TB" if amount >= 1e12 else f"{amount / 1e9:.4g} GB"
