@@ -14,6 +14,7 @@ from .laws import LawFacts as LawFacts
 from .laws import load_law as load_law
 from .models import ModelFacts as ModelFacts
 from .models import load_model as load_model
+from .scenarios import PLAN_SETTINGS as PLAN_SETTINGS
 from .scenarios import SETTINGS as SETTINGS
 from .scenarios import ScenarioFacts as ScenarioFacts
 from .scenarios import load_scenario as load_scenario

@@ -10,6 +10,7 @@ _FRACTION = Number("fraction of the datasheet rate", 0.05, 1.0)
 _SCHEMA = {
     "name": Text(),
     "chips": Names(),
+    "precisions": Names(),
     "efficiency": Table(
         {
             "matmul_fraction": _FRACTION,
@@ -45,12 +46,13 @@ _SCHEMA = {
 class EngineFacts:
     """Fitted efficiencies, ready for `hw.Efficiency`, with the error they leave on the rows they were fitted to.
 
-    ``chips`` lists the chips those rows were measured on.
+    ``chips`` and ``precisions`` list what those rows were measured on.
     """
 
     id: str
     name: str
     chips: tuple[str, ...]
+    precisions: tuple[str, ...]
     efficiency: dict[str, float]
     accuracy: dict[str, float]
     tables: dict[str, Any]
@@ -65,4 +67,12 @@ def load_engine(name: str) -> EngineFacts:
     path = path_of("engines", name)
     raw = read_toml(path, _SCHEMA)
     numbers = {t: {k: v for k, v in raw[t].items() if isinstance(v, float)} for t in ("efficiency", "accuracy")}
-    return EngineFacts(path.stem, raw["name"], tuple(raw["chips"]), numbers["efficiency"], numbers["accuracy"], raw)
+    return EngineFacts(
+        path.stem,
+        raw["name"],
+        tuple(raw["chips"]),
+        tuple(raw["precisions"]),
+        numbers["efficiency"],
+        numbers["accuracy"],
+        raw,
+    )

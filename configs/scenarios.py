@@ -28,15 +28,24 @@ SETTINGS = {
     "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
     "engine": Text(required=False),
 }
+# What evaluate needs besides: the plan that is given instead of chosen.
+PLAN_SETTINGS = {
+    "params": Number("parameters", 1e6, 1e15, required=False),
+    "chip": Text(required=False),
+    "chips_per_replica": Number("chips", 1, 1e6, required=False),
+    "batch": Number("sequences", 1.0, 1e9, required=False),
+    "train_tokens": Number("tokens", 1e3, 1e24, required=False),
+}
 
 
 @dataclass(frozen=True)
 class ScenarioFacts:
-    """A named question: the settings it fixes, and why they are worth asking."""
+    """A named question: the settings it fixes, and the plan to evaluate where it gives one."""
 
     id: str
     name: str
     settings: dict[str, Any]
+    plan: dict[str, Any]
     tables: dict[str, Any]
 
 
@@ -48,6 +57,7 @@ def load_scenario(name: str) -> ScenarioFacts:
     """
     path = path_of("scenarios", name)
     described = {"name": Text(required=False), "source": Text(required=False), "note": Text(required=False)}
-    raw = read_toml(path, {**described, **SETTINGS})
+    raw = read_toml(path, {**described, **SETTINGS, **PLAN_SETTINGS})
     settings = {k: v for k, v in raw.items() if k in SETTINGS}
-    return ScenarioFacts(id=path.stem, name=raw.get("name", path.stem), settings=settings, tables=raw)
+    plan = {k: v for k, v in raw.items() if k in PLAN_SETTINGS}
+    return ScenarioFacts(path.stem, raw.get("name", path.stem), settings, plan, raw)

@@ -13,6 +13,7 @@ import configs
 from .scenario import PRECISION_CHOICES, Scenario
 
 REPLICA_SIZES = (1, 2, 4, 8, 16, 32, 64)
+MFU_ROWS = 5  # published runs below which a chip's own median is an anecdote
 LANES = (64, 512)  # choices are padded to one of these, so that one compiled program serves most questions
 
 # Bytes of a weight and of a KV element. FP4 is NVFP4: 4 bits and an 8-bit scale per 16 weights
@@ -56,11 +57,18 @@ class Choice:
         }
 
 
+def measured_mfu(chip: configs.ChipFacts) -> float | None:
+    """Return the chip's bf16 training utilisation if at least `MFU_ROWS` published runs stand behind it."""
+    enough = chip.tables.get("training_mfu", {}).get("bf16", {}).get("rows", 0) >= MFU_ROWS
+    return chip.training_mfu["bf16"] if enough else None
+
+
 @cache
-def typical_mfu() -> float:
-    """Return the median of the measured chips' bf16 training utilisations, for chips without their own."""
-    measured = [configs.load_chip(i).training_mfu for i in configs.ids("chips")]
-    return median(m["bf16"] for m in measured if "bf16" in m)
+def typical_mfu(vendor: str) -> float:
+    """Return the median of the measured bf16 utilisations: of the vendor's chips, or of all where it has none."""
+    found = [(chip.vendor, measured_mfu(chip)) for chip in map(configs.load_chip, configs.ids("chips"))]
+    of_vendor = [mfu for name, mfu in found if mfu is not None and name == vendor]
+    return median(of_vendor or [mfu for _, mfu in found if mfu is not None])
 
 
 def enumerate_choices(scenario: Scenario, sizes: Sequence[int] = REPLICA_SIZES) -> list[Choice]:
@@ -83,11 +91,11 @@ def enumerate_choices(scenario: Scenario, sizes: Sequence[int] = REPLICA_SIZES) 
             raise configs.ConfigError(
                 f"--precision '{wanted}' has no matrix units on chip '{chip.id}', which has {', '.join(native)}"
             )
-        mfu = chip.training_mfu.get("bf16")
+        mfu = measured_mfu(chip)
         for size in sizes:
             for precision in (wanted,) if wanted else PRECISION_CHOICES:
                 if precision in native:
-                    out.append(Choice(chip, size, precision, mfu or typical_mfu(), mfu is not None, price))
+                    out.append(Choice(chip, size, precision, mfu or typical_mfu(chip.vendor), mfu is not None, price))
     return out
 
 

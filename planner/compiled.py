@@ -47,8 +47,8 @@ def cache_directory() -> Path | None:
 
 @cache
 def configure() -> None:
-    """Plan on the CPU unless the user says otherwise: the solves are small and need float64."""
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    """Plan on the CPU, whatever the shell says of accelerators: the solves are small and need float64."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
 
 
 def _processor() -> str:

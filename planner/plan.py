@@ -14,7 +14,7 @@ from .choices import Choice, enumerate_choices, stack
 from .infeasible import TOLERANCE, Infeasible, appraisal, is_unreachable, over_caps, unaffordable, unreachable
 from .scenario import Scenario
 
-_ENDLESS_USD = 1e12  # more than the world spends on computing in a year
+_ENDLESS_USD = 1e12  # what bounds the least loss that a refusal offers
 _MODULE = "planner.optimize.answer"
 PLAN, BASELINE, BUILDABLE = 0, 1, 2
 
@@ -37,6 +37,7 @@ class Outcome:
     appraised: bool = False
     has_baseline: bool = True
     has_hardware: bool = True
+    ranked_by: str = "usd"
 
     def value(self, name: str, row: int = PLAN) -> float:
         """Return one described number of a case."""
@@ -68,6 +69,7 @@ class Planner:
         self.given = scenario.numbers()
         self.stacked, self.valid = stack(choices)
         self.budget = scenario.settings.get("budget_usd")
+        self.unsettled = 0
         programs = [
             self._program("solve", self.given, self.stacked, self._question()),
             self._program("differentiate", self.given, self._one(0), self._point(0.0, np.zeros(3), np.zeros(5))),
@@ -107,6 +109,16 @@ class Planner:
         """Return the best plan over all choices; ``split`` holds model size and tokens."""
         return self._run("solve", given, self.stacked, self._question(split))
 
+    def hardware(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``given`` with hardware to be picked by dollars, or by joules where no choice has a price.
+
+        Choices without a price drop out where others have one: they would look free.
+        """
+        priced = np.array([choice.usd_per_hour is not None for choice in self.choices])
+        if priced.any():
+            self.valid = self.valid * np.pad(priced, (0, len(self.valid) - len(priced))).astype(float)
+        return {**given, "by_flops": 0.0, "by_joules": float(not priced.any())}
+
     def tell(self, given: Mapping[str, Any], index: Sequence[int], cases: Sequence[Mapping[str, float]]) -> Any:
         """Describe three cases on the choices ``index``."""
         return self._run("tell", given, _rows(self.stacked, index), self._columns(cases))
@@ -141,15 +153,19 @@ def optimize(scenario: Scenario) -> Outcome:
             return Outcome(scenario, choices, infeasible=found)
         given = scenario.numbers(target_loss=found)
     solved = planner.solve(given)
+    solved["unsettled"] = solved["unsettled"] + planner.unsettled
     if not solved["found"]:
         whose = "even the smallest model that reaches this quality"
         return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, solved["caps"], whose))
     split = float(solved["split"])
     plan = planner._point(split, solved["points"][0], solved["multipliers"])
     slopes = planner.differentiate(given, int(solved["best"]), plan)
+    mismatch = abs(float(slopes["log_objective"]) - float(solved["log_objective"]))
+    if solved["least_exponent"] < -1e-9 or mismatch > 1e-6:
+        raise ArithmeticError("the solver's monomials are not the model's: no certificate can be given")
     hardware = solved
     if given["by_flops"]:
-        given = {**given, "by_flops": 0.0}
+        given = planner.hardware(given)
         hardware = planner.solve(given, split)
     picked = (int(hardware["best"]), int(hardware["baseline_best"]))
     points = hardware["points"]
@@ -162,6 +178,7 @@ def optimize(scenario: Scenario) -> Outcome:
     return Outcome(
         scenario, choices, {**solved, "hardware_objective": hardware["objective"], "hardware_ok": hardware["ok"]},
         told, picked, slopes, has_baseline=bool(hardware["baseline_found"]), has_hardware=bool(hardware["found"]),
+        ranked_by="joules" if given["by_joules"] else "usd",
     )  # fmt: skip
 
 
@@ -182,6 +199,7 @@ def _afford(planner: Planner) -> float | Infeasible:
     n = len(planner.choices)
     loss = np.where(found["ok"] > 0, found["loss_nats"], np.inf)[:n]
     if np.isfinite(loss).any():
+        planner.unsettled = int(found["unsettled"])
         return float(loss.min())
     caps = found["caps"][:, :n]
     if not (caps.max(axis=0) < 0).any():
@@ -212,14 +230,15 @@ def evaluate(
     if not lanes:
         raise configs.ConfigError(f"--chips-per-replica = {n_chips} must be one of {', '.join(map(str, sizes))}")
     planner = Planner(scenario, choices)
-    given, money = planner.given, {**planner.given, "by_flops": 0.0}
+    given = planner.given
+    money = planner.hardware(given) if given["by_flops"] else given
     solved = planner.solve(money)
     base = int(solved["baseline_best"])
     point = (math.log(params), math.log(tokens or 1.0), math.log(batch or 1.0))
     flags = {"derive_tokens": tokens is None, "derive_batch": batch is None}
     cases = [_case(point, **flags), _case(solved["points"][1], derive_batch=True), _case(point, **flags)]
     told = planner.tell(money, [lanes[0], base, lanes[-1]], cases)
-    cost = told["total_joules" if given["by_joules"] else "total_usd"]
+    cost = told["total_joules" if money["by_joules"] else "total_usd"]
     excess = np.max([told[f"log_{name}_use"] for name in ("hbm", "tpot", "ttft")], axis=0)
     other = (excess[2] <= TOLERANCE, -cost[2]) > (excess[0] <= TOLERANCE, -cost[0])
     lane = lanes[-1] if other else lanes[0]

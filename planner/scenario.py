@@ -22,9 +22,9 @@ DEFAULTS: dict[str, Any] = {
 }
 DEFAULT_SOURCES = {
     "chips": "rented by the hour by several clouds; serving speed measured on each or on its sibling (H200: H100)",
-    "workload": "the largest published production mix of chat lengths",
-    "tpot_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 40 ms",
-    "ttft_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 450 ms",
+    "workload": "Azure conversation service, November 2023; means recalled from the published trace",
+    "tpot_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 40 ms, a percentile there, applied to the mean here",
+    "ttft_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 450 ms, with a queue there, without one here",
     "lifetime_days": "two years of service, an assumption: it matters only where one replica could serve everything",
     "peak_to_mean": "DeepSeek open-infra-index day 6, 2025-02-28: peak 278 nodes over a mean of 226.75",
 }
@@ -99,7 +99,10 @@ class Scenario:
         """Return the chips to choose among, in the order asked; ``all`` means all that the question can use."""
         s = self.settings
         if s["chips"] != ["all"]:
-            return [configs.load_chip(name) for name in dict.fromkeys(s["chips"])]
+            found = [configs.load_chip(name) for name in dict.fromkeys(s["chips"])]
+            if s["chips"] is not DEFAULTS["chips"]:
+                return found
+            return [c for c in found if s.get("precision", "bf16") in c.peak_flops_per_s]
         free = s["objective"] != "usd" or "chip_usd_per_hour" in s
         every = map(configs.load_chip, configs.ids("chips"))
         able = [c for c in every if s.get("precision", "bf16") in c.peak_flops_per_s]

@@ -17,6 +17,7 @@ import numpy as np
 
 import configs
 
+CHIPS = {name: configs.load_chip(name) for name in configs.ids("chips")}
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 # Of a weight and of a KV element.
 BYTES = {"bf16": (2.0, 2.0), "fp8": (1.0, 1.0), "int8": (1.0, 1.0), "fp4": (0.5625, 1.0)}
@@ -26,10 +27,14 @@ MOST_TOKENS = 1e18  # a choice counts as feasible if it is with this many, as th
 
 
 @cache
-def usual_mfu() -> float:
-    """Return the median bf16 training MFU over the chips that have a measured one."""
-    chips = [configs.load_chip(name).training_mfu for name in configs.ids("chips")]
-    return median(mfu["bf16"] for mfu in chips if "bf16" in mfu)
+def mfu_of(name: str) -> float:
+    """Return a chip's bf16 training MFU if 5 runs stand behind it, else its vendor's median, else everybody's."""
+    rows = {i: (c.vendor, c.tables.get("training_mfu", {}).get("bf16", {"rows": 0})) for i, c in CHIPS.items()}
+    good = {i: (vendor, row["value"]) for i, (vendor, row) in rows.items() if row["rows"] >= 5}
+    if name in good:
+        return good[name][1]
+    kin = [value for vendor, value in good.values() if vendor == CHIPS[name].vendor]
+    return median(kin or [value for _, value in good.values()])
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,7 @@ class Choice:
 
     def training_usd(self, N, D):
         """Return the dollars of the training run, 6 N D FLOPs at the chip's bf16 MFU."""
-        mfu = self.chip.training_mfu.get("bf16", usual_mfu())
-        return self.usd_per_hour / 3600 * 6 / (self.chip.peak_flops_per_s["bf16"] * mfu) * N * D
+        return self.usd_per_hour / 3600 * 6 / (self.chip.peak_flops_per_s["bf16"] * mfu_of(self.chip.id)) * N * D
 
     def replica_usd(self, ask: Ask) -> float:
         """Return the dollars of one replica for the whole life."""

@@ -44,7 +44,10 @@ class Question:
     ] = None
     objective: Annotated[
         Objective | None,
-        _flag("What to minimise: usd (default), joules, or flops = 6 N D + 2 N T.", "{usd,joules,flops}"),
+        _flag(
+            "What to minimise: usd (default), joules (chip-seconds at board power), or flops = 6 N D + 2 N T.",
+            "{usd,joules,flops}",
+        ),
     ] = None
     workload: Annotated[
         str | None, _flag("Request lengths: an id of `list workloads` or a TOML file (default chat).", "ID")

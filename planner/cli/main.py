@@ -46,6 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if os.environ.get("LLM_PLANNER_DEBUG"):
+            raise
+        print(
+            f"planner: our defect, please report it with the output of LLM_PLANNER_DEBUG=1: {type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''}",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _dispatch(words: list[str]) -> int:
@@ -115,6 +124,8 @@ def _optimize(words: Sequence[str]) -> int:
 def _evaluate(words: Sequence[str]) -> int:
     asked = parse("evaluate", _form("evaluate"), words)
     _check_save(asked)
+    if "scenario" in asked:
+        asked = {**configs.load_scenario(asked["scenario"]).plan, **asked}
     for name, example in (("params", "8e9"), ("chips_per_replica", "1")):
         if name not in asked:
             raise InputError(f"--{name.replace('_', '-')} is missing: give it, for instance {example}")

@@ -12,14 +12,6 @@ from configs.loader import Number, Text
 _SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _NUMBER = re.compile(r"\$?([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBtT]?)")
 
-# Flags that only some commands have; the rest are `configs.SETTINGS`.
-EXTRA: Mapping[str, Number | Text] = {
-    "params": Number("parameters", 1e6, 1e15),
-    "chips_per_replica": Number("chips", 1, 1e6),
-    "batch": Number("sequences", 1.0, 1e9),
-    "train_tokens": Number("tokens", 1e3, 1e24),
-}
-
 
 class InputError(ValueError):
     """Bad input on the command line; one sentence that names flag, value and what is allowed."""
@@ -45,7 +37,7 @@ def check(name: str, value: Any) -> Any:
     Raises:
         InputError: not a number, out of range, or not one of the names allowed.
     """
-    spec = EXTRA.get(name) or configs.SETTINGS.get(name)
+    spec = configs.PLAN_SETTINGS.get(name) or configs.SETTINGS.get(name)
     flag = flag_of(name)
     if isinstance(spec, Number):
         found = number(value)

@@ -19,11 +19,11 @@ class Transformer(eqx.Module):
     kv_heads: Scalar
 
     def linear_flops(self, tokens: Scalar) -> Scalar:
-        """Return FLOPs of all matrix products with weights: 2 N per token (Kaplan et al. 2020, table 1)."""
+        """Return FLOPs of all matrix products with weights: 2 N per token (Kaplan et al. 2020, section 2.1)."""
         return 2.0 * self.params * tokens
 
     def attention_flops(self, tokens: Scalar, context_tokens: Scalar) -> Scalar:
-        """Return FLOPs of the scores and the weighted sum: 4 d_model per layer, query and key (ibid.)."""
+        """Return FLOPs of the scores and the weighted sum: 2 d_model each per layer, query and key."""
         return 4.0 * self.layers * self.d_model * tokens * context_tokens
 
     def kv_bytes_per_token(self, bytes_per_element: Scalar) -> Scalar:

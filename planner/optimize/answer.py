@@ -19,7 +19,9 @@ from .interior_point import Solution, minimise
 from .problem import Problem
 from .programs import (
     CAPS,
+    COST,
     DEMAND,
+    MAX_TRAINING_TOKENS,
     DirectLift,
     QualityLift,
     Role,
@@ -29,7 +31,6 @@ from .programs import (
     posynomials,
 )
 
-MAX_TRAINING_TOKENS = 1e18  # the most lenient model tried is the one that needs this many: a bound, not a claim
 MIN_PARAMS = 1e6
 CONVERGED = {"gradient": 1e-7, "gap": 1e-9, "violation": 1e-8}
 LOG_OFF = -60.0 * 2.302585092994046  # ln of the factor that takes a function out of play
@@ -248,7 +249,7 @@ def best_loss(
     zero = jnp.zeros(2 * n)
     small = program.values(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero + START[1]]))
     caps = program.values(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero]))[CAPS]
-    floor = jnp.maximum(lone_share, small[-1])
+    floor = jnp.maximum(lone_share, small[COST])
     active = (jnp.max(caps, axis=0) < 0) & (floor < 0) & jnp.tile(valid > 0, 2)
     start = jnp.stack([log_N, log_D, jnp.full(2 * n, START[1])])
     solution = minimise(program, DirectLift(), start, active)
@@ -260,6 +261,7 @@ def best_loss(
         "loss_nats": loss,
         "ok": jnp.where(use_lone, holds[n:], holds[:n] & (busy >= 0)),
         "floor": floor[:n],
+        "unsettled": (active[:n] & ~holds[:n] & ~holds[n:]).sum(),
         "caps": caps[:, :n],
         "passes": solution.passes[0],
     }

@@ -22,6 +22,8 @@ from .bisection import bisect
 from .posynomial import Functions, Posynomials
 from .problem import Problem
 
+MAX_TRAINING_TOKENS = 1e18  # the most lenient model tried is the one that needs this many: a bound, not a claim
+COST = -2  # among the functions of `loss_functions`
 CAPS = slice(1, 4)  # memory, TPOT and TTFT among the functions
 DEMAND = 5
 _REFERENCE = (1e10, 1e12, 64.0)  # anywhere: monomials are read off exactly
@@ -60,13 +62,13 @@ def cost_functions(problem: Problem, role: Role, v: Float[Array, " 3"]) -> Funct
 
 
 def loss_functions(problem: Problem, role: Role, budget: Scalar, v: Float[Array, " 3"]) -> Functions:
-    """Return [loss, limits..., cost / budget]: the best quality for the money."""
+    """Return [loss, limits..., cost / budget, tokens / `MAX_TRAINING_TOKENS`]: the best quality for the money."""
     N, D, _ = jnp.exp(v)
     cost, *limits = cost_functions(problem, role, v)
     law = problem.law
     lone = jnp.where(role.lone > 0, problem.lone_replica_cost(), 0.0)
     loss = [law.E, law.A * N**-law.alpha, law.B * D**-law.beta]
-    return [loss, *limits, scaled([*cost, lone], 1.0 / budget)]
+    return [loss, *limits, scaled([*cost, lone], 1.0 / budget), [D / MAX_TRAINING_TOKENS]]
 
 
 def posynomials(problem: Problem, functions) -> Posynomials:

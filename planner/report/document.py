@@ -6,7 +6,7 @@ from typing import Any
 from ..infeasible import Infeasible
 from ..plan import BASELINE, BUILDABLE, PLAN, Outcome
 from .elasticities import elasticities, worth
-from .trust import certificate, sources, total_of, warnings
+from .trust import at_quality, certificate, sources, total_of, warnings
 
 _RANKED = 8
 _UNITS = ("usd", "joules", "flops")
@@ -32,8 +32,9 @@ def document(outcome: Outcome, command: str) -> dict[str, Any]:
         "batch_limit": batch_limit(outcome),
         "certificate": certificate(outcome),
         "elasticities_of": "loss_nats" if budget else f"total_{unit}",
+        "elasticities_hold": "size, tokens and batch" if outcome.appraised else "nothing: the plan adapts",
         "elasticities": found,
-        "shadow_prices": None if budget or unit == "flops" else {
+        "shadow_prices": None if budget or unit == "flops" or outcome.appraised else {
             f"{unit}_per_{name}": value for name, value in worth(outcome, found, total).items()
         },
         "step": step(outcome),
@@ -99,6 +100,7 @@ def plan(outcome: Outcome) -> dict[str, Any]:
         "train_tokens": v("tokens"),
         "tokens_per_param": v("tokens") / v("params"),
         "loss_nats": v("loss_nats"),
+        "training_chip_s": v("training_chip_s") if served else None,
         **(hardware if served else dict.fromkeys(hardware)),
     }
 
@@ -140,7 +142,7 @@ def baseline(outcome: Outcome) -> dict[str, Any]:
 def saving(outcome: Outcome) -> float | None:
     """Return what the plan saves against the baseline in the objective's unit, as a fraction of the baseline."""
     unit = outcome.scenario.settings["objective"]
-    if unit != "flops" and not outcome.has_baseline:
+    if (unit != "flops" and not outcome.has_baseline) or (outcome.appraised and not at_quality(outcome)):
         return None
     return 1.0 - total_of(outcome, PLAN, unit) / total_of(outcome, BASELINE, unit)
 
@@ -188,6 +190,8 @@ def buildable(outcome: Outcome) -> dict[str, Any] | None:
     """Return the plan rounded to whole layers, heads, widths, batch and replicas, and what rounding costs."""
     if outcome.appraised or not outcome.has_hardware or not math.isfinite(outcome.value("tokens", BUILDABLE)):
         return None
+    if abs(outcome.value("params", BUILDABLE) / outcome.value("params") - 1.0) > 0.05:
+        return None  # smaller than the vocabulary alone: no such transformer
     names = ("layers", "d_model", "heads", "kv_heads", "ffn", "batch")
     sizes = {name: round(outcome.value(name, BUILDABLE)) for name in names}
     unit = outcome.scenario.settings["objective"]
@@ -209,6 +213,7 @@ def ranking(outcome: Outcome) -> list[dict[str, Any]]:
         return []
     unit = outcome.scenario.settings["objective"]
     flops = unit == "flops"
+    counted = outcome.ranked_by if flops else unit
     cost = outcome.solved["hardware_objective"]
     order = [i for i in sorted(range(len(outcome.choices)), key=lambda i: cost[i]) if outcome.solved["hardware_ok"][i]]
     error = outcome.scenario.engine.accuracy["unseen_chip_mdape"]
@@ -222,7 +227,7 @@ def ranking(outcome: Outcome) -> list[dict[str, Any]]:
                 "chips_per_replica": choice.n_chips,
                 "precision": choice.precision,
                 "active_params": size,
-                f"total_{'usd' if flops else unit}": float(cost[i]),
+                f"total_{counted}": float(cost[i]),
                 "ratio_to_best": ratio,
                 "tie": ratio <= 1.0 + error,
             }

@@ -101,6 +101,7 @@ def _plan(answer: dict[str, Any]) -> Table:
             "batch", f"{plan['batch']:.1f}", str(built.get("batch", "")), f"{base['batch']:.1f}" if base["chip"] else ""
         )
         row("replicas at the peak", f"{plan['replicas']:.1f}", str(built.get("replicas", "")))
+        row("training", f"{say(plan['training_chip_s'] / 31557600.0)} chip-years")
         row("time per output token", seconds(plan["tpot_s"]))
         row("time to first token", seconds(plan["ttft_s"]))
         row("decode step", seconds(plan["step_s"]))

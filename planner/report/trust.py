@@ -18,6 +18,12 @@ def total_of(outcome: Outcome, row: int, unit: str) -> float:
     return outcome.value(f"total_{unit}", row)
 
 
+def at_quality(outcome: Outcome) -> bool:
+    """Say whether the plan is feasible and just reaches the target loss, so that costs may be compared."""
+    off = outcome.value("loss_nats") / outcome.value("target_loss") - 1.0
+    return outcome.infeasible is None and abs(off) < 1e-9
+
+
 def certificate(outcome: Outcome) -> dict[str, Any]:
     """Return why the plan is the optimum: stationary, feasible, and of a program convex by construction.
 
@@ -32,7 +38,7 @@ def certificate(outcome: Outcome) -> dict[str, Any]:
         money = outcome.scenario.settings["objective"] != "flops"
         total = total_of(outcome, PLAN, outcome.scenario.settings["objective"])
         uses = [outcome.value(f"log_{name}_use") for name in ("hbm", "tpot", "ttft")]
-        above = total / best - 1.0 if best and money else None
+        above = total / best - 1.0 if best and money and at_quality(outcome) else None
         return {
             "gradient_norm": None,
             "convex": convex,
@@ -52,6 +58,8 @@ def certificate(outcome: Outcome) -> dict[str, Any]:
 def sources(outcome: Outcome) -> dict[str, Any]:
     """Return where the answer's constants come from."""
     scenario, chip = outcome.scenario, outcome.choice.chip
+    engine = scenario.engine
+    measured = chip.id in engine.chips and outcome.choice.precision in engine.precisions
     own_price = "chip_usd_per_hour" in scenario.settings
     price = chip.tables.get("price", {})
     mfu = chip.tables.get("training_mfu", {}).get("bf16", {})
@@ -61,13 +69,13 @@ def sources(outcome: Outcome) -> dict[str, Any]:
         "price": "given" if own_price else " ".join(str(price[k]) for k in ("source", "date") if k in price),
         "usd_per_chip_hour": outcome.choice.usd_per_hour,
         "training_mfu": outcome.choice.training_mfu,
-        "training_mfu_basis": "measured" if outcome.choice.mfu_measured else "median of the measured chips",
+        "training_mfu_basis": "measured"
+        if outcome.choice.mfu_measured
+        else f"median of {chip.vendor}'s measured chips",
         "training_mfu_source": mfu.get("source", ""),
         "serving": scenario.engine.tables["efficiency"]["source"],
-        "serving_basis": "measured" if chip.id in scenario.engine.chips else "datasheet",
-        "serving_mdape": scenario.engine.accuracy["mdape"]
-        if chip.id in scenario.engine.chips
-        else carried_over(outcome)[1],
+        "serving_basis": "measured" if measured else "datasheet",
+        "serving_mdape": scenario.engine.accuracy["mdape"] if measured else carried_over(outcome)[1],
         "weight_bytes_per_param": BYTES[outcome.choice.precision][0],
         "workload": scenario.workload.tables["requests"]["source"],
         "defaults": DEFAULT_SOURCES,
@@ -87,7 +95,12 @@ def warnings(outcome: Outcome) -> list[str]:
     scenario, choice = outcome.scenario, outcome.choice
     chip, engine = choice.chip, scenario.engine
     lost = int(outcome.solved["unsettled"])
+    if scenario.settings["objective"] == "joules":
+        head = ["joules are chip-seconds at board power (TDP), busy or idle: an upper bound, without hosts or cooling."]
+    else:
+        head = []
     out = [f"{lost} of {len(outcome.choices)} choices did not settle and were left out."] if lost else []
+    out += head
     out += range_warnings(scenario.law.id, scenario.law.valid, outcome.value("params"), outcome.value("tokens"))
     low, high = scenario.shape.valid["min_params"], scenario.shape.valid["max_params"]
     if not low <= outcome.value("params") <= high:
@@ -98,6 +111,8 @@ def warnings(outcome: Outcome) -> list[str]:
             "the limits: the plan has no hardware and no bill in dollars."
         )
         return out
+    if choice.precision not in engine.precisions:
+        out.append(f"no {choice.precision} run is among those behind {engine.id}: its speed is taken to be like fp8's.")
     if chip.id not in engine.chips:
         kind, error = carried_over(outcome)
         out.append(
@@ -110,10 +125,10 @@ def warnings(outcome: Outcome) -> list[str]:
         out.append(f"a batch of {batch:,.0f} is beyond the {largest:,.0f} sequences of the runs behind {engine.id}.")
     if not choice.mfu_measured:
         out.append(
-            f"no bf16 training run on {chip.id} was measured: MFU {choice.training_mfu:.2f} is the median of the "
-            "measured chips."
+            f"too few bf16 training runs on {chip.id} are published: MFU {choice.training_mfu:.2f} is the median "
+            "of its vendor's measured chips, or of all where there are none."
         )
-    if choice.precision in ("int8", "fp4"):
+    if choice.precision != "bf16":
         out.append(f"{scenario.law.id} does not say what {choice.precision} weights cost in quality: none is charged.")
     if scenario.settings["max_sparsity"] > 1.0:
         out.append(f"{scenario.law.id} is a law of dense models: the plan stays dense.")
