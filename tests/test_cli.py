@@ -323,6 +323,10 @@ def test_a_scenario_serves_evaluate_too(ask, tmp_path):
 def test_a_path_serves_wherever_an_id_does(flag, kind, name, ask):
     path = str(ROOT / "configs" / kind / f"{name}.toml")
     by_id, by_path = ask([*ASK, flag, name]), ask([*ASK, flag, path])
+    if kind == "chips":  # a file is named by its path, and never taken for the shipped chip
+        assert by_path["plan"].pop("chip") == path
+        assert by_id["plan"].pop("chip") == name
+        assert any("datasheet-only" in warning for warning in by_path["warnings"])
     assert by_path["plan"] == by_id["plan"]
     assert by_path["bill"] == by_id["bill"]
 
