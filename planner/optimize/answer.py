@@ -21,7 +21,9 @@ from .programs import (
     CAPS,
     COST,
     DEMAND,
+    LOG_OFF,
     MAX_TRAINING_TOKENS,
+    START,
     DirectLift,
     QualityLift,
     Role,
@@ -33,8 +35,6 @@ from .programs import (
 
 MIN_PARAMS = 1e6
 CONVERGED = {"gradient": 1e-7, "gap": 1e-9, "violation": 1e-8}
-LOG_OFF = -60.0 * 2.302585092994046  # ln of the factor that takes a function out of play
-START = (1.5, 3.5)  # of the split beyond compute-optimal, and of ln B
 _ENDLESS = 60.0  # ln of a batch that leaves decode steps no time
 
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .answer import LOG_OFF, START, last_split, settled
+from .answer import last_split, settled
 from .interior_point import minimise
 from .problem import Problem
-from .programs import CAPS, DEMAND, QualityLift, Role, cost_functions, interior_start, posynomials
+from .programs import CAPS, DEMAND, LOG_OFF, START, QualityLift, Role, cost_functions, interior_start, posynomials
 
 _BLOCK = 128  # lanes solved side by side: their working set stays in the processor's cache
 

@@ -10,6 +10,8 @@ for a fleet (cost of r replicas) and for a lone replica (cost of one, r at most 
 fleet's optimum is the plan if r >= 1 there, and otherwise the lone replica's is.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -27,9 +29,10 @@ COST = -2  # among the functions of `loss_functions`
 CAPS = slice(1, 4)  # memory, TPOT and TTFT among the functions
 DEMAND = 5
 _REFERENCE = (1e10, 1e12, 64.0)  # anywhere: monomials are read off exactly
-_START_LOG_BATCH = 3.5
+START = (1.5, 3.5)  # of the split beyond compute-optimal, and of ln B
 _COARSE = 12  # halvings that find a start
 _OFF = 1e-60  # scales a function out of play
+LOG_OFF = math.log(_OFF)
 
 
 class Role(eqx.Module):
@@ -94,7 +97,7 @@ def interior_start(
     back = bisect(lambda t: tightest(reach - t, none) > 0.5 * room, none, reach, _COARSE)
     a = reach - back
     left = tightest(a, none)
-    log_B = bisect(lambda b: tightest(a, b) > 0.5 * left, none, none + _START_LOG_BATCH, _COARSE)
+    log_B = bisect(lambda b: tightest(a, b) > 0.5 * left, none, none + START[1], _COARSE)
     return jnp.stack([a, log_B])
 
 

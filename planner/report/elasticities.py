@@ -40,7 +40,7 @@ def elasticities(outcome: Outcome) -> dict[str, float]:
     )
     hidden = set(_HIDDEN)
     hidden.add("quality_like" if "quality_like" not in settings else "target_loss")
-    hidden |= {f"chip.peak_flops_per_s.{p}" for p in values_of_missing(choice.chip.peak_flops_per_s)}
+    hidden |= {f"chip.peak_flops_per_s.{p}" for p in absent_precisions(choice.chip.peak_flops_per_s)}
     found = {name: slopes[name] * values[name] for name in values if name not in hidden}
     if budget:
         per_loss = found.pop("target_loss")
@@ -49,7 +49,7 @@ def elasticities(outcome: Outcome) -> dict[str, float]:
     return dict(sorted(named.items(), key=lambda item: -abs(item[1])))
 
 
-def values_of_missing(peaks: Mapping[str, float]) -> list[str]:
+def absent_precisions(peaks: Mapping[str, float]) -> list[str]:
     """Return the precisions that a chip does not have."""
     return [p for p in ("bf16", "fp8", "int8", "fp4") if p not in peaks]
 

@@ -27,10 +27,10 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 import oracle_gp
 
 from planner.choices import _stack, enumerate_choices
-from planner.optimize.answer import START
 from planner.optimize.describe import busy_replicas, log_limits
 from planner.optimize.many import solve_many, solve_on_every_device
 from planner.optimize.problem import Problem
+from planner.optimize.programs import START
 from planner.scenario import Scenario
 
 OTHERS = 40  # scenarios given to the slower solvers
