@@ -162,3 +162,25 @@ def test_hoffmann_table_of_compute_optimal_tokens():
     table = {400e6: 9.24e9, 1e9: 27.4e9, 10e9: 422e9, 67e9: 4.04e12, 175e9: 12.6e12, 280e9: 22.1e12, 1e12: 100e12}
     for N, D in table.items():
         assert float(law.compute_optimal_tokens(N)) == pytest.approx(D, rel=6e-3)
+
+
+def test_the_plan_moves_as_the_oracle_says(data):
+    """d ln N and d ln D by demand and by the law's exponents at fixed loss, from plans solved anew."""
+    from planner.choices import enumerate_choices
+
+    h = 1e-5  # ln D bends fast in beta: truncation is 1e-8 of the slope, rounding 1e-13 / h
+    inputs = {"dlnDinf": ("lifetime_tokens", True), "dalpha": ("alpha", False), "dbeta": ("beta", False)}
+    for row in [r for r in table(data) if float(r["D_inf"]) > 0][::6]:
+        asked = {"objective": "flops", "law": LAWS[row["law"]], "target_loss": float(row["loss"])}
+        scenario = Scenario.of({**asked, "lifetime_tokens": float(row["D_inf"]), "chips": ["h100-sxm"]})
+        planner = plan.Planner(scenario, enumerate_choices(scenario))
+        for column, (name, logarithmic) in inputs.items():
+            tree = planner.given if logarithmic else planner.given["law"]
+            base, points = tree[name], []
+            for step in (h, -h):
+                tree[name] = base * np.exp(step) if logarithmic else base + step
+                points.append(planner.solve(planner.given)["points"][0])
+            tree[name] = base
+            slope = (points[0] - points[1]) / (2 * h)
+            assert slope[0] == pytest.approx(float(row[f"dlnN_{column}"]), rel=1e-6, abs=1e-6)
+            assert slope[1] == pytest.approx(float(row[f"dlnD_{column}"]), rel=1e-6, abs=1e-6)
