@@ -9,6 +9,7 @@ import numpy as np
 from .choices import Choice
 from .scenario import Scenario
 
+CAPS = ("hbm", "tpot", "ttft")  # the limits that cap a batch, in the order of the compiled planner
 TOLERANCE = 1e-8  # of ln(use / limit): what rounding leaves of a limit that binds
 
 
@@ -96,7 +97,7 @@ def over_caps(scenario: Scenario, choices: list[Choice], caps: np.ndarray, whose
             f"{'' if alone else ', the nearest of the choices'}, against {flag} {scenario.settings[name]:g}: "
             f"raise {' and '.join(raised)}, or allow faster chips (--chips), a smaller --precision, or a lower quality"
         )
-    return Infeasible("infeasible", ("hbm", "tpot", "ttft")[limit], message, excess, nearest)
+    return Infeasible("infeasible", CAPS[limit], message, excess, nearest)
 
 
 def unaffordable(scenario: Scenario, choices: Sequence[Choice], caps: np.ndarray, floor: np.ndarray) -> Infeasible:
@@ -146,7 +147,7 @@ def appraisal(scenario: Scenario, choice: Choice, told: Mapping[str, float], tok
             told["loss_nats"] / target - 1.0,
             nearest,
         )
-    over = np.array([[told[f"log_{name}_use"]] for name in ("hbm", "tpot", "ttft")])
+    over = np.array([[told[f"log_{name}_use"]] for name in CAPS])
     if over.max() <= TOLERANCE:
         return None
     worst = int(np.argmax(over[:, 0]))
@@ -157,7 +158,7 @@ def appraisal(scenario: Scenario, choice: Choice, told: Mapping[str, float], tok
     name = ("memory", "--tpot-ms", "--ttft-ms")[worst]
     return Infeasible(
         "infeasible",
-        ("hbm", "tpot", "ttft")[worst],
+        CAPS[worst],
         f"a batch of {batch:g} uses {math.exp(over[worst, 0]):.3g} times the limit on {name}: lower --batch to "
         f"{down(best)}, the largest within all limits",
         math.expm1(over[worst, 0]),

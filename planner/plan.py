@@ -11,7 +11,7 @@ import configs
 
 from . import compiled
 from .choices import Choice, enumerate_choices, stack
-from .infeasible import TOLERANCE, Infeasible, appraisal, is_unreachable, over_caps, unaffordable, unreachable
+from .infeasible import CAPS, TOLERANCE, Infeasible, appraisal, is_unreachable, over_caps, unaffordable, unreachable
 from .scenario import Scenario
 
 _ENDLESS_USD = 1e12  # what bounds the least loss that a refusal offers
@@ -239,7 +239,7 @@ def evaluate(
     cases = [_case(point, **flags), _case(solved["points"][1], derive_batch=True), _case(point, **flags)]
     told = planner.tell(money, [lanes[0], base, lanes[-1]], cases)
     cost = told["total_joules" if money["by_joules"] else "total_usd"]
-    excess = np.max([told[f"log_{name}_use"] for name in ("hbm", "tpot", "ttft")], axis=0)
+    excess = np.max([told[f"log_{name}_use"] for name in CAPS], axis=0)
     other = (excess[2] <= TOLERANCE, -cost[2]) > (excess[0] <= TOLERANCE, -cost[0])
     lane = lanes[-1] if other else lanes[0]
     if other:

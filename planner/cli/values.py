@@ -9,6 +9,8 @@ from typing import Any
 import configs
 from configs.loader import Number, Text
 
+from ..scenario import QUALITIES
+
 _SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _NUMBER = re.compile(r"\$?([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBtT]?)")
 
@@ -120,7 +122,6 @@ def settings(asked: Mapping[str, Any]) -> dict[str, Any]:
         if not all(names):
             raise InputError(f"--chips = '{configs.shown(given['chips'])}' must be ids separated by single commas")
         given["chips"] = names
-    qualities = ("quality_like", "target_loss", "budget_usd")
-    if any(q in given for q in qualities):
-        base = {k: v for k, v in base.items() if k not in qualities}
+    if any(q in given for q in QUALITIES):
+        base = {k: v for k, v in base.items() if k not in QUALITIES}
     return {**base, **given}

@@ -132,8 +132,6 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
         "caps": caps[:, :n],
         "baseline_best": base_best,
         "baseline_found": base_ok[base_best],
-        "baseline_objective": base_cost[base_best],
-        "baseline_caps": caps[:, 2 * n :],
         "multipliers": solution.multipliers[:, lane] * share,
         "gradient_norm": solution.gradient_norm[lane],
         "gap": solution.gap[lane],

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from ..infeasible import Infeasible
+from ..infeasible import CAPS, Infeasible
 from ..plan import BASELINE, BUILDABLE, PLAN, Outcome
 from .elasticities import elasticities, worth
 from .trust import at_quality, certificate, sources, total_of, warnings
@@ -151,7 +151,7 @@ def batch_limit(outcome: Outcome) -> str | None:
     """Return what keeps the batch from growing: hbm, tpot, ttft, demand, or interior where nothing does."""
     if not outcome.has_hardware:
         return None
-    uses = {name: outcome.value(f"log_{name}_use") for name in ("hbm", "tpot", "ttft")}
+    uses = {name: outcome.value(f"log_{name}_use") for name in CAPS}
     tightest = max(uses, key=lambda name: uses[name])
     if uses[tightest] > -1e-6:
         return tightest

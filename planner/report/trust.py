@@ -6,6 +6,7 @@ from typing import Any
 from scaling import range_warnings
 
 from ..choices import BYTES
+from ..infeasible import CAPS
 from ..plan import PLAN, Outcome
 from ..scenario import DEFAULT_SOURCES
 from .units import say
@@ -37,7 +38,7 @@ def certificate(outcome: Outcome) -> dict[str, Any]:
         best = math.exp(float(solved["log_objective"])) if solved["found"] else None
         money = outcome.scenario.settings["objective"] != "flops"
         total = total_of(outcome, PLAN, outcome.scenario.settings["objective"])
-        uses = [outcome.value(f"log_{name}_use") for name in ("hbm", "tpot", "ttft")]
+        uses = [outcome.value(f"log_{name}_use") for name in CAPS]
         above = total / best - 1.0 if best and money and at_quality(outcome) else None
         return {
             "gradient_norm": None,
