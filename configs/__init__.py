@@ -1,15 +1,23 @@
-"""Facts with a source: chips, laws, models, workloads, engines, shapes, scenarios; and the strict loader."""
+"""Facts with a source: chips, laws, models, workloads, engines, shapes, energy, scenarios; and the strict loader."""
 
 from .catalog import ids as ids
 from .catalog import path_of as path_of
 from .chips import PRECISIONS as PRECISIONS
 from .chips import ChipFacts as ChipFacts
+from .chips import chip_of as chip_of
 from .chips import load_chip as load_chip
+from .energy import EnergyFacts as EnergyFacts
+from .energy import load_energy as load_energy
 from .engines import EngineFacts as EngineFacts
 from .engines import load_engine as load_engine
 from .errors import ConfigError as ConfigError
 from .errors import nearest as nearest
 from .errors import shown as shown
+from .kernels import GENERIC as GENERIC
+from .kernels import KernelFacts as KernelFacts
+from .kernels import KernelSet as KernelSet
+from .kernels import kernels_of as kernels_of
+from .kernels import load_kernels as load_kernels
 from .laws import LawFacts as LawFacts
 from .laws import load_law as load_law
 from .models import ModelFacts as ModelFacts

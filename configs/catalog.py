@@ -6,7 +6,7 @@ from pathlib import Path
 from .errors import ConfigError, nearest, shown
 
 ROOT = Path(__file__).parent
-KINDS = ("chips", "laws", "models", "workloads", "scenarios", "engines", "shapes")
+KINDS = ("chips", "laws", "models", "workloads", "scenarios", "engines", "shapes", "energy", "kernels")
 
 
 @cache
@@ -35,5 +35,5 @@ def path_of(kind: str, name: str) -> Path:
     known = ids(kind)
     if name not in known:
         hint = nearest(name, known) or f"; the ids are {', '.join(known)}"
-        raise ConfigError(f"unknown {kind[:-1]} '{shown(name)}'{hint}")
+        raise ConfigError(f"unknown {kind.removesuffix('s')} '{shown(name)}'{hint}")
     return ROOT / kind / f"{name}.toml"

@@ -1,24 +1,36 @@
-"""Chip facts: peaks, memory, links, power, rental price and measured training MFU, each with its source."""
+"""Chip facts: peaks, memory, cores, links, power, rental price and measured training MFU, each with its source."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from .catalog import path_of
-from .loader import Number, Table, Tables, Text, read_toml
+from .errors import ConfigError
+from .kernel_sets import KERNELS
+from .loader import Names, Number, Table, Tables, Text, read_toml
 
 PRECISIONS = ("bf16", "fp8", "int8", "fp4")
 _MODES = ("on-demand", "reserved", "spot", "lease-estimate", "list")
-_PEAK = Number("dense TFLOP/s", 1.0, 1e5, required=False)
+_PEAK = Number("dense TFLOP/s", 1e-3, 1e5, required=False)
 _SCHEMA = {
     "name": Text(),
     "vendor": Text(),
     "class": Text(("datacenter", "workstation", "consumer", "laptop")),
     "announced": Text(date=True),
-    "peak_tflops": Table({"bf16": Number("dense TFLOP/s", 1.0, 1e5), **dict.fromkeys(PRECISIONS[1:], _PEAK)}),
+    "aliases": Names(required=False),
+    "kernels_like": Text(required=False),
+    "kernels": KERNELS,
+    "peak_tflops": Table({"bf16": Number("dense TFLOP/s", 1e-3, 1e5), **dict.fromkeys(PRECISIONS[1:], _PEAK)}),
     "memory": Table(
         {
             "hbm_gb": Number("GB of 1e9 bytes", 1.0, 1e4),
-            "hbm_gb_per_s": Number("GB/s of 1e9 bytes", 10.0, 1e6),
+            "hbm_gb_per_s": Number("GB/s of 1e9 bytes", 0.1, 1e6),
+        }
+    ),
+    "cores": Table(
+        {
+            "count": Number("cores that tiles are scheduled on", 1, 1e5),
+            "kind": Text(),
+            "cache_mb": Number("MB of 1e6 bytes", 0.1, 1e5),
         }
     ),
     "scale_up": Table(
@@ -29,7 +41,7 @@ _SCHEMA = {
         }
     ),
     "scale_out": Table({"kind": Text(), "gb_per_s": Number("GB/s, one direction, per chip", 0.1, 1e5)}),
-    "power": Table({"tdp_w": Number("watts", 1.0, 1e5)}),
+    "power": Table({"tdp_w": Number("watts", 1.0, 1e5), "energy": Text()}),
     "price": Table(
         {
             "usd_per_hour": Number("US dollars per chip-hour", 0.001, 1e3),
@@ -58,8 +70,11 @@ _SCHEMA = {
 class ChipFacts:
     """One chip in SI units. Peaks are dense FLOP/s by precision; links count one direction per chip.
 
+    ``cores`` counts what tiles are scheduled on (multiprocessors, compute units, matrix units) and
+    ``cache_bytes`` the last on-chip memory they share; ``energy`` names the set of energy constants.
     ``usd_per_hour`` is None for a chip nobody rents out; ``training_mfu`` holds only what was
-    measured. ``tables`` keeps the file as read, with the source of each fact.
+    measured. ``aliases`` are the names that tables of recorded timings know the chip by.
+    ``tables`` keeps the file as read, with the source of each fact.
     """
 
     id: str
@@ -69,12 +84,16 @@ class ChipFacts:
     peak_flops_per_s: dict[str, float]
     hbm_bytes: float
     hbm_bytes_per_s: float
+    cores: float
+    cache_bytes: float
     link_bytes_per_s: float
     domain_chips: float
     scale_out_bytes_per_s: float
     power_w: float
+    energy: str
     usd_per_hour: float | None
     training_mfu: dict[str, float]
+    aliases: tuple[str, ...]
     tables: dict[str, Any]
 
 
@@ -82,23 +101,37 @@ def load_chip(name: str) -> ChipFacts:
     """Load a chip by id or by path to a TOML file of the same layout.
 
     Raises:
-        ConfigError: unknown id, or a file that breaks the layout.
+        ConfigError: unknown id, a file that breaks the layout, or one that names an unknown energy set.
     """
     path = path_of("chips", name)
     raw = read_toml(path, _SCHEMA)
+    try:
+        path_of("energy", raw["power"]["energy"])
+    except ConfigError as error:
+        raise ConfigError(f"{path}: power.energy: {error}") from None
+    # a user's file is never taken for a shipped chip
+    return chip_of(name if name.endswith(".toml") else path.stem, raw)
+
+
+def chip_of(name: str, raw: dict[str, Any]) -> ChipFacts:
+    """Return the chip that a file's tables describe, in SI units."""
     return ChipFacts(
-        id=name if name.endswith(".toml") else path.stem,  # a user's file is never taken for a shipped chip
+        id=name,
         name=raw["name"],
         vendor=raw["vendor"],
         chip_class=raw["class"],
         peak_flops_per_s={p: raw["peak_tflops"][p] * 1e12 for p in PRECISIONS if p in raw["peak_tflops"]},
         hbm_bytes=raw["memory"]["hbm_gb"] * 1e9,
         hbm_bytes_per_s=raw["memory"]["hbm_gb_per_s"] * 1e9,
+        cores=raw["cores"]["count"],
+        cache_bytes=raw["cores"]["cache_mb"] * 1e6,
         link_bytes_per_s=raw["scale_up"]["gb_per_s"] * 1e9,
         domain_chips=raw["scale_up"]["domain_chips"],
         scale_out_bytes_per_s=raw["scale_out"]["gb_per_s"] * 1e9,
         power_w=raw["power"]["tdp_w"],
+        energy=raw["power"]["energy"],
         usd_per_hour=raw["price"]["usd_per_hour"] if "price" in raw else None,
         training_mfu={p: t["value"] for p, t in raw.get("training_mfu", {}).items()},
+        aliases=tuple(raw.get("aliases", ())),
         tables=raw,
     )

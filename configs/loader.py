@@ -1,6 +1,6 @@
 """A strict TOML reader: every key known, every number in its unit's range, every table sourced.
 
-A schema is a dict from key to `Number`, `Text`, `Names`, `Table` or `Tables`. The reader
+A schema is a dict from key to `Number`, `Text`, `Names`, `Table`, `Tables` or `Each`. The reader
 answers with plain nested dicts in the file's own units; each kind of fact converts once,
 where it is loaded, to SI units.
 """
@@ -63,7 +63,15 @@ class Tables:
     required: bool = False
 
 
-Field = Number | Text | Names | Table | Tables
+@dataclass(frozen=True)
+class Each:
+    """A table of entries of one kind under names that the file chooses."""
+
+    entry: "Field"
+    required: bool = True
+
+
+Field = Number | Text | Names | Table | Tables | Each
 
 SOURCE: Mapping[str, Field] = {
     "source": Text(),
@@ -142,6 +150,10 @@ def _value(raw: Any, spec: Field, where: Where) -> Any:
             schema = dict.fromkeys(spec.names, spec.each)
             optional = {k: Table(t.keys, required=False, sourced=t.sourced) for k, t in schema.items()}
             return _table(raw, optional, where)
+        case Each():
+            if not isinstance(raw, dict) or not raw:
+                raise ConfigError(f"{where} must be a table with at least one entry, not {raw!r}")
+            return {key: _value(entry, spec.entry, where / shown(key)) for key, entry in raw.items()}
 
 
 def _number(raw: Any, spec: Number, where: Where) -> float:

@@ -193,6 +193,7 @@ def test_words_are_refused(name, refused):
         assert essential in sentence
 
 
+CORES = L4[L4.index("[cores]") : L4.index("[scale_up]")]
 POWER = L4[L4.index("[power]") : L4.index("[price]")]
 
 # A chip file is the L4's with one thing replaced; the sentence must name the file, and these.
@@ -203,6 +204,14 @@ CHIP_FILES: dict[str, tuple[str, str, list[str]]] = {
     "unknown table": ("[memory]", "[memroy]", ["memroy", "not a known key", "did you mean 'memory'?"]),
     "missing key": ("hbm_gb = 24.0\n", "", ["memory.hbm_gb is missing"]),
     "missing table": (POWER, "", ["power is missing"]),
+    "missing cores": (CORES, "", ["cores is missing"]),
+    "bytes for MB": ("cache_mb = 48.0", "cache_mb = 48e6", ["cores.cache_mb = 48000000.0", "MB of 1e6 bytes"]),
+    "no energy set": ('energy = "nvidia-4n-gddr"\n', "", ["power.energy is missing"]),
+    "unknown energy set": (
+        '"nvidia-4n-gddr"',
+        '"nvidia-4n"',
+        ["power.energy", "unknown energy 'nvidia-4n'", "did you mean 'nvidia-4n-"],
+    ),
     "missing source": ('source = "NVIDIA L4 datasheet"\n', "", ["peak_tflops.source is missing", "source"]),
     "empty source": ('source = "NVIDIA L4 datasheet"', 'source = " "', ["peak_tflops.source", "non-empty string"]),
     "missing date": ('retrieved = "2026-11-22"\n', "", ["peak_tflops", "'retrieved' or 'date'"]),

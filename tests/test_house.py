@@ -12,7 +12,7 @@ PACKAGES = ("configs", "hw", "scaling", "planner")
 ALLOWED = {"configs": set(), "hw": set(), "scaling": set(), "planner": {"configs", "hw", "scaling"}}
 # Inside planner, from the ground up: a room imports only rooms before it.
 FLOORS = (
-    ("model",),
+    ("model", "calibration"),
     ("training", "serving"),
     ("economics",),
     ("optimize",),

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import tyro
 
 
-def _flag(help_text: str, metavar: str | None = None):
-    return tyro.conf.arg(help=help_text, metavar=metavar, help_behavior_hint="")
+def _flag(help_text: str, metavar: str | None = None, name: str | None = None):
+    return tyro.conf.arg(help=help_text, metavar=metavar, name=name, help_behavior_hint="")
 
 
 EXAMPLES = {
@@ -22,6 +22,13 @@ EXAMPLES = {
         "evaluate --lifetime-tokens 1e14 --params 70B --train-tokens 15T --chip b200-sxm --chips-per-replica 2",
     ),
     "list": ("list chips", "list laws --json"),
+    "calibrate": (
+        "calibrate --grid small",
+        "calibrate --out my-gpu.toml && llm-planner optimize --lifetime-tokens 1e13 --chips my-gpu.toml",
+        "calibrate --from my-gpu.timings.jsonl --out my-gpu.toml",
+        "calibrate --from data/h100_sxm/gemm/vllm/0.24.0 --chip h100-sxm --out h100.toml",
+    ),
+    "validate": ("validate", "validate --kernels timings/", "validate --kernels gemm.parquet --json"),
 }
 Objective = Literal["usd", "flops", "joules"]
 PrecisionName = Literal["bf16", "fp8", "int8", "fp4"]
@@ -123,7 +130,64 @@ class Evaluate(Output, Question):
 class List(Output):
     """List the ids that flags accept, each with its source.
 
-    KIND is one of chips, laws, models, workloads, prices, scenarios, engines.
+    KIND is one of chips, laws, models, workloads, prices, scenarios, engines, kernels, energy.
     """
 
     kind: tyro.conf.Positional[Annotated[str | None, _flag("What to list.", "KIND")]] = None
+
+
+@dataclass(frozen=True)
+class Calibrate(Output):
+    """Time kernels on the devices present, or read recorded timings, and fit the constants that predictions stand on.
+
+    Writes a chip file that --chips accepts. Every timing is kept in a log beside it as it is taken: a run that
+    is killed goes on where it stopped when started again.
+    """
+
+    from_: Annotated[
+        str | None,
+        _flag(
+            "Fit recorded timings instead: a file or folder of this planner's tables or logs, aiconfigurator's parquet "
+            "tables or Vidur's CSV files.",
+            "PATH",
+            "from",
+        ),
+    ] = None
+    out: Annotated[
+        str | None,
+        _flag(
+            "The chip file to write (default calibrated.toml); a folder takes one file of constants per chip.", "FILE"
+        ),
+    ] = None
+    chip: Annotated[
+        str | None,
+        _flag(
+            "Datasheet to calibrate against, an id of `list chips` or a TOML file (default: by the device's name).",
+            "ID",
+        ),
+    ] = None
+    grid: Annotated[
+        Literal["quick", "small", "standard", "large"] | None,
+        _flag("How many shapes to time: 16, 48, 120 (default) or 600 of each kind.", "{quick,small,standard,large}"),
+    ] = None
+    families: Annotated[
+        str | None,
+        _flag(
+            "What to time, comma-separated: gemm, attention_prefill, attention_decode, allreduce (default: all).",
+            "NAME,..",
+        ),
+    ] = None
+    precisions: Annotated[
+        str | None,
+        _flag("Number formats to time, comma-separated: bf16, fp8, int8 (default: what the device has).", "NAME,.."),
+    ] = None
+    plot: Annotated[str | None, _flag("Where to draw the residuals: a .png or .svg file.", "FILE")] = None
+
+
+@dataclass(frozen=True)
+class Validate(Output):
+    """Predict recorded timings with the constants in use and show the errors; without flags, the shipped errors."""
+
+    kernels: Annotated[
+        str | None, _flag("Kernel timings: a file or folder in any layout that `calibrate --from` reads.", "PATH")
+    ] = None

@@ -8,17 +8,19 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import configs
 
+from .files import check_writable, write
 from .values import InputError, parse, settings
 
 COMMANDS = {
     "optimize": "choose size, tokens, chip, replica, precision and batch at the least lifetime cost",
     "evaluate": "cost a given plan the same way",
-    "list": "show chips, laws, models, workloads, prices, scenarios and engines with their sources",
+    "calibrate": "time kernels here, or read recorded timings, and write a chip file",
+    "validate": "show predicted against measured kernel times",
+    "list": "show chips, laws, models, workloads, prices, scenarios and constants with their sources",
 }
 _USAGE = "usage: llm-planner COMMAND [flags]      (or: python -m planner COMMAND [flags])"
 
@@ -76,7 +78,14 @@ def _dispatch(words: list[str]) -> int:
     if "-h" in rest or "--help" in rest:
         _help(command)
         return 0
-    return {"optimize": _optimize, "evaluate": _evaluate, "list": _list}[command](rest)
+    handlers = {
+        "optimize": _optimize,
+        "evaluate": _evaluate,
+        "calibrate": _calibrate,
+        "validate": _validate,
+        "list": _list,
+    }
+    return handlers[command](rest)
 
 
 def _overview() -> str:
@@ -107,7 +116,7 @@ def _help(command: str) -> None:
 def _form(command: str) -> type:
     from . import flags
 
-    return {"optimize": flags.Optimize, "evaluate": flags.Evaluate, "list": flags.List}[command]
+    return getattr(flags, command.capitalize())
 
 
 def _optimize(words: Sequence[str]) -> int:
@@ -157,6 +166,34 @@ def _answer(asked: dict[str, Any], command: str, outcome: Any) -> int:
     return 3 if outcome.infeasible else 0
 
 
+def _calibrate(words: Sequence[str]) -> int:
+    asked = parse("calibrate", _form("calibrate"), words)
+    _check_save(asked)
+    from .kernels import calibrate
+
+    answer = calibrate(asked)
+    _emit(asked, answer)
+    if not asked.get("json"):
+        from ..report.kernels import show_calibration
+
+        show_calibration(answer, _console())
+    return 0
+
+
+def _validate(words: Sequence[str]) -> int:
+    asked = parse("validate", _form("validate"), words)
+    _check_save(asked)
+    from .kernels import validate
+
+    answer = validate(asked)
+    _emit(asked, answer)
+    if not asked.get("json"):
+        from ..report.kernels import show_validation
+
+        show_validation(answer, _console())
+    return 0
+
+
 def _list(words: Sequence[str]) -> int:
     asked = parse("list", _form("list"), words)
     _check_save(asked)
@@ -190,35 +227,9 @@ def _emit(asked: dict[str, Any], answer: dict[str, Any]) -> None:
     if asked.get("json"):
         print(text)
     if "save" in asked:
-        _save(Path(asked["save"]), text + "\n")
+        write("--save", asked["save"], text + "\n")
 
 
 def _check_save(asked: dict[str, Any]) -> None:
-    """Refuse a place for ``--save`` before the work rather than after it."""
-    if "save" not in asked:
-        return
-    name = configs.shown(asked["save"])
-    try:
-        path = Path(asked["save"])
-        if "\0" in asked["save"]:
-            raise ValueError
-        is_directory, folder_exists = path.is_dir(), path.parent.is_dir()
-    except (OSError, ValueError):
-        raise InputError(f"--save = '{name}' cannot be written: no file can have this name") from None
-    if is_directory:
-        raise InputError(f"--save = '{name}' cannot be written: it is a directory, give a file name")
-    if not folder_exists:
-        raise InputError(f"--save = '{name}' cannot be written: there is no directory '{path.parent}'")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"--save = '{name}' cannot be written: no permission in '{path.parent}'")
-
-
-def _save(path: Path, text: str) -> None:
-    """Write atomically: a sibling file first, then its name."""
-    draft = path.with_name(f".{path.name[:100]}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise InputError(f"--save = '{configs.shown(str(path))}' cannot be written ({error.strerror})") from None
+    if "save" in asked:
+        check_writable("--save", asked["save"])

@@ -29,8 +29,8 @@ def number(text: str) -> float | None:
 
 
 def flag_of(name: str) -> str:
-    """Return a setting's flag: lifetime_tokens -> --lifetime-tokens."""
-    return "--" + name.replace("_", "-")
+    """Return a setting's flag: lifetime_tokens -> --lifetime-tokens; from_, a Python keyword without it, -> --from."""
+    return "--" + name.removesuffix("_").replace("_", "-")
 
 
 def check(name: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ import configs
 
 from .tables import table
 
-KINDS = ("chips", "laws", "models", "workloads", "prices", "scenarios", "engines")
+KINDS = ("chips", "laws", "models", "workloads", "prices", "scenarios", "engines", "kernels", "energy")
 
 
 def listing(kind: str) -> dict[str, Any]:
@@ -21,6 +21,8 @@ def listing(kind: str) -> dict[str, Any]:
         "prices": _prices,
         "scenarios": _scenarios,
         "engines": _engines,
+        "kernels": _kernels,
+        "energy": _energy,
     }[kind]()
     return {"schema": "list/1", "kind": kind, "items": rows, "warnings": []}
 
@@ -96,6 +98,30 @@ def _engines() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _kernels() -> list[dict[str, Any]]:
+    out = []
+    for facts in map(configs.load_kernels, configs.ids("kernels")):
+        for family, variants in facts.sets.items():
+            for variant, one in variants.items():
+                errors = {"mdape": one.mdape, "p90": one.p90, "unseen_mdape": one.unseen_mdape}
+                constants = {"constants": one.value, "log_standard_errors": one.log_standard_error}
+                name = {"id": facts.id, "family": family, "variant": variant, "rows": one.rows}
+                out.append({**name, **errors, **constants, "software": one.software, "source": facts.source})
+    return out
+
+
+def _energy() -> list[dict[str, Any]]:
+    out = []
+    for one in map(configs.load_energy, configs.ids("energy")):
+        flop = {f"{p}_joules_per_flop": one.constants["joules_per_flop"][p] for p in configs.PRECISIONS}
+        spent = {
+            f"{p}_overhead_joules_per_flop": one.constants["overhead_joules_per_flop"][p] for p in configs.PRECISIONS
+        }
+        rest = {k: v for k, v in one.constants.items() if not isinstance(v, dict)}
+        out.append({"id": one.id, "name": one.name, **flop, **spent, **rest, "source": one.tables["memory"]["source"]})
+    return out
+
+
 # For each kind: the key, the scale it is shown in (None for words), and the column's title.
 _SHOWN = {
     "chips": (
@@ -118,6 +144,22 @@ _SHOWN = {
         ("date", None, "date"),
     ),
     "scenarios": (("name", None, "question"),),
+    "kernels": (
+        ("family", None, "kernel"),
+        ("variant", None, "set"),
+        ("rows", 1, "timings"),
+        ("mdape", 0.01, "median %"),
+        ("p90", 0.01, "p90 %"),
+        ("unseen_mdape", 0.01, "unseen %"),
+    ),
+    "energy": (
+        ("bf16_joules_per_flop", 1e-12, "bf16 pJ/FLOP"),
+        ("bf16_overhead_joules_per_flop", 1e-12, "overhead"),
+        ("joules_per_hbm_byte", 1e-12, "HBM pJ/byte"),
+        ("joules_per_sram_byte", 1e-12, "SRAM"),
+        ("joules_per_link_byte", 1e-12, "link"),
+        ("idle_fraction", 1, "idle"),
+    ),
     "engines": (("matmul_fraction", 1, "matmul"), ("hbm_fraction", 1, "HBM"), ("link_fraction", 1, "link")),
 }
 

@@ -1,0 +1,204 @@
+"""The commands on kernels: calibrate constants from timings, validate them against timings."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import configs
+from hw import timing
+
+from ..calibration import recorded, session
+from ..calibration.chip_file import chip_file, kernels_file
+from ..calibration.device import Device, chip_tables
+from ..calibration.fitting import Fitted
+from ..calibration.readers import read
+from ..calibration.timings import Timings
+from ..compiled import cache_directory
+from ..report.residuals import check_plot, draw
+from .files import check_writable, write
+from .values import InputError
+
+_DEFAULT_OUT = "calibrated.toml"
+_ENOUGH = 8  # timings of one family that a fit needs
+
+
+def calibrate(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of `calibrate`, once its files are written.
+
+    Raises:
+        InputError: a bad flag. configs.ConfigError: a bad chip, log or table.
+    """
+    grid = asked.get("grid", "standard")
+    if grid not in session.GRIDS:
+        hint = configs.nearest(grid, session.GRIDS)
+        raise InputError(f"--grid = '{configs.shown(grid)}' must be one of {', '.join(session.GRIDS)}{hint}")
+    families = _names(asked, "families", timing.FAMILIES)
+    precisions = _names(asked, "precisions", tuple(timing.PRECISIONS))
+    chip = configs.load_chip(asked["chip"]) if "chip" in asked else None
+    out = Path(asked.get("out", _DEFAULT_OUT))
+    if not out.is_dir():
+        check_writable("--out", str(out))
+        if out.suffix != ".toml":
+            raise InputError(f"--out = '{configs.shown(str(out))}' must end in .toml, or be a folder that exists")
+    if "plot" in asked:
+        check_writable("--plot", asked["plot"])
+        check_plot(asked["plot"])
+    _use_cache()
+    if "from_" in asked:
+        for flag in ("grid", "families", "precisions"):
+            if flag in asked:
+                raise InputError(f"--{flag} says what to time: it does not go with --from")
+        return _recorded(asked, out, chip)
+    if out.is_dir():
+        raise InputError(
+            f"--out = '{configs.shown(str(out))}' is a directory: one device makes one file, give its name"
+        )
+    return _timed(asked, out, grid, families, precisions)
+
+
+def validate(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of `validate`.
+
+    Raises:
+        configs.ConfigError: nothing there that can be predicted.
+    """
+    from ..calibration import validate as checks
+
+    if "kernels" not in asked:
+        message = "errors of the shipped constants on the timings they were fitted to"
+        return {"schema": "validate/1", "status": "shipped", "message": message, **checks.shipped(), "warnings": []}
+    _use_cache()
+    tables, warnings = read(Path(asked["kernels"]))
+    found, more = checks.validate(tables)
+    rows = sum(group["rows"] for groups in found.values() for group in groups)
+    message = f"{rows:,} timings predicted"
+    return {"schema": "validate/1", "status": "predicted", "message": message, **found, "warnings": warnings + more}
+
+
+def _names(asked: dict[str, Any], flag: str, allowed: Sequence[str]) -> list[str]:
+    if flag not in asked:
+        return list(allowed)
+    names = [name.strip() for name in asked[flag].split(",")]
+    for name in names:
+        if name not in allowed:
+            hint = configs.nearest(name, allowed)
+            raise InputError(f"--{flag}: '{configs.shown(name)}' must be one of {', '.join(allowed)}{hint}")
+    return list(dict.fromkeys(names))
+
+
+def _recorded(asked: dict[str, Any], out: Path, chip: configs.ChipFacts | None) -> dict[str, Any]:
+    tables, warnings = read(Path(asked["from_"]), chip.id if chip else None)
+    chips, tables, more = recorded.by_chip(tables, chip.id if chip else None)
+    with _progress("fitting", recorded.steps(tables)) as tick:
+        sets = recorded.constants(tables, chips, tick)
+    _enough(sets.values(), tables)
+    if len(sets) > 1 and not out.is_dir():
+        names = ", ".join(chips)
+        raise InputError(f"--out must be a folder that exists: these are timings of several chips, {names}")
+    source, files = _source(tables), []
+    for name, fitted in sets.items():
+        if out.is_dir():
+            path = out / f"{Path(name).stem}.toml"
+            text = kernels_file(f"kernel constants of {name}", fitted, source, date.today().isoformat())
+        else:
+            path, text = out, chip_file(chips[name].tables, fitted, source, date.today().isoformat())
+        write("--out", str(path), text)
+        files.append(str(path))
+    return _answer(asked, sets, files, None, warnings + more)
+
+
+def _timed(asked: dict[str, Any], out: Path, grid: str, families: list[str], precisions: list[str]) -> dict[str, Any]:
+    device = Device.present(asked.get("chip"))
+    log = session.Log(out.with_suffix(".timings.jsonl"), {"device": device.header(), "grid": grid})
+    resumed = len(log.done)
+    print(f"{device.count} x {device.kind}; every timing is kept in {log.path}", file=sys.stderr)
+    probes = session.probe(log, device, precisions, native_only="precisions" not in asked)
+    todo = session.jobs(device, probes, grid, families)
+    with _progress("timing", len(todo)) as tick:
+        warnings = session.take(log, device, todo, tick)
+    warnings += [f"{p} left out: {why}." for p, why in probes.refused.items()]
+    if resumed:
+        print(f"{resumed} timings were in the log already", file=sys.stderr)
+    tables_of_chip = chip_tables(device, probes.flops_per_s, probes.bytes_per_s, date.today().isoformat())
+    name = device.chip or str(out)
+    chip = configs.chip_of(name, tables_of_chip)
+    tables, more = read(log.path, name)
+    tables = [Timings(t.family, {**t.columns, "system": _all(t, name)}) for t in tables]
+    with _progress("fitting", recorded.steps(tables)) as tick:
+        sets = recorded.constants(tables, {name: chip}, tick)
+    _enough(sets.values(), tables)
+    source = f"`calibrate` on {device.count} x {device.kind}, jax {jax.__version__}"
+    write("--out", str(out), chip_file(tables_of_chip, sets[name], source, date.today().isoformat()))
+    configs.load_chip(str(out))  # what was written must be what --chips accepts
+    if device.chip is None:
+        warnings.append(f"links and power of {device.kind} are assumed, not measured: edit them in {out}.")
+    return _answer(asked, sets, [str(out), str(log.path)], device.header(), warnings + more)
+
+
+def _all(table: Timings, name: str) -> Any:
+    import numpy as np
+
+    return np.full(table.rows, name, dtype=object)
+
+
+def _enough(sets: Any, tables: Sequence[Timings]) -> None:
+    if not any(sets):
+        rows = ", ".join(f"{t.rows} of {t.family}" for t in tables)
+        raise InputError(f"too few timings to fit: {rows}; each kind and number format needs {_ENOUGH} or more")
+
+
+def _answer(
+    asked: dict[str, Any], sets: dict[str, list[Fitted]], files: list[str], device: Any, warnings: list[str]
+) -> dict[str, Any]:
+    if "plot" in asked:
+        draw([one for fitted in sets.values() for one in fitted], asked["plot"])
+        files = [*files, asked["plot"]]
+    return {
+        "schema": "calibrate/1",
+        "status": "calibrated",
+        "message": f"constants of {', '.join(sets)}",
+        "device": device,
+        "chips": [{"chip": name, "sets": recorded.summary(fitted)} for name, fitted in sets.items()],
+        "files": files,
+        "warnings": warnings,
+    }
+
+
+def _source(tables: Sequence[Timings]) -> str:
+    """Name who recorded the timings, as the tables say."""
+    names = sorted({str(s) for t in tables for s in set(t.columns["source"]) if s})
+    return f"timings recorded by {', '.join(names) or 'an unnamed source'}, fitted by `calibrate --from`"
+
+
+def _use_cache() -> None:
+    """Keep compiled programs between runs, in the private directory that plans are kept in."""
+    directory = cache_directory()
+    if directory is not None:
+        jax.config.update("jax_compilation_cache_dir", str(directory / "kernels"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+@contextlib.contextmanager
+def _progress(verb: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Yield a function that names the next of ``total`` steps on a bar on stderr; silent where nobody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(file=sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(verb, total=total)
+        started = False
+
+        def tick(what: str) -> None:
+            nonlocal started
+            bar.update(task, description=f"{verb} {what}", advance=1 if started else 0)
+            started = True
+
+        yield tick
+        bar.update(task, completed=total)

@@ -1,0 +1,73 @@
+"""Calibrations and validations of kernel constants as a person reads them in a terminal."""
+
+from typing import Any
+
+from rich.console import Console
+
+from .tables import table
+
+_FAMILIES = ("gemm", "attention_prefill", "attention_decode", "moe", "allreduce")
+
+
+def show_calibration(answer: dict[str, Any], console: Console) -> None:
+    """Print the sets fitted: errors first, then the files they went to."""
+    for chip in answer["chips"]:
+        rows = table(chip["chip"], "kernel", "set", "timings", "median error", "p90", "unseen")
+        for one in chip["sets"]:
+            unseen = "" if one["unseen_mdape"] is None else _percent(one["unseen_mdape"])
+            rows.add_row(
+                one["family"].replace("_", " "), one["variant"], f"{one['rows']:,}", _percent(one["mdape"]),
+                _percent(one["p90"]), unseen,
+            )  # fmt: skip
+        console.print(rows, highlight=False)
+        console.print()
+    if len(answer["chips"]) == 1 and answer["device"] is not None:
+        _show_constants(answer["chips"][0], console)
+    console.print(
+        "unseen: median error on shapes, or for a mix of chips on chips, that a fit did not see", highlight=False
+    )
+    for name in answer["files"]:
+        console.print(f"Wrote {name}", highlight=False)
+    _show_warnings(answer, console)
+
+
+def _show_constants(chip: dict[str, Any], console: Console) -> None:
+    for one in chip["sets"]:
+        rows = table(f"{one['family']} {one['variant']}", "constant", "value", "standard error")
+        for name, value in one["constants"].items():
+            rows.add_row(name, f"{value:.4g}", _percent(one["log_standard_errors"][name]))
+        console.print(rows, highlight=False)
+        console.print()
+
+
+def show_validation(answer: dict[str, Any], console: Console) -> None:
+    """Print predicted against measured, one table per family."""
+    console.print(f"{answer['message'].capitalize()}.", style="bold", highlight=False)
+    for family in _FAMILIES:
+        groups = answer.get(family)
+        if not groups:
+            continue
+        predicted = answer["status"] == "predicted"
+        last = ("bias", "constants") if predicted else ("unseen",)
+        console.print()
+        rows = table(family.replace("_", " "), "system", "set", "timings", "median error", "p90", *last)
+        for one in groups:
+            name = one["set"] if one.get("op") is None else f"{one['set']} {one['dtype']}"
+            cells = [one["system"], name, f"{one['rows']:,}", _percent(one["mdape"]), _percent(one["p90"])]
+            if predicted:
+                tail = one["constants"] if one["basis"] == "calibrated" else f"{one['constants']}, datasheet"
+                cells += [f"{100 * one['bias']:+.1f} %", tail]
+            else:
+                cells += ["" if one["unseen_mdape"] is None else _percent(one["unseen_mdape"])]
+            rows.add_row(*cells)
+        console.print(rows, highlight=False)
+    _show_warnings(answer, console)
+
+
+def _show_warnings(answer: dict[str, Any], console: Console) -> None:
+    for warning in answer["warnings"]:
+        console.print(f"[yellow]Note:[/] {warning}", highlight=False)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
