@@ -23,7 +23,7 @@ _SCHEMA = {
     "memory": Table(
         {
             "hbm_gb": Number("GB of 1e9 bytes", 1.0, 1e4),
-            "hbm_gb_per_s": Number("GB/s of 1e9 bytes", 0.1, 1e6),
+            "hbm_gb_per_s": Number("GB/s of 1e9 bytes", 1.0, 1e6),
         }
     ),
     "cores": Table(

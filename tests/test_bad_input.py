@@ -49,9 +49,12 @@ def without(words: list[str], flag: str) -> list[str]:
 TYPED: dict[str, tuple[list[str], list[str]]] = {
     # commands
     "mistyped command": (["optimise"], ["'optimise'", "did you mean 'optimize'?"]),
-    "unlike any command": (["xyz"], ["'xyz'", "optimize, evaluate, list"]),
-    "flag before the command": (["--lifetime-tokens", "1e15"], ["'--lifetime-tokens'", "optimize, evaluate, list"]),
-    "empty command": ([""], ["command ''", "optimize, evaluate, list"]),
+    "unlike any command": (["xyz"], ["'xyz'", "optimize, evaluate, calibrate, validate, list"]),
+    "flag before the command": (
+        ["--lifetime-tokens", "1e15"],
+        ["'--lifetime-tokens'", "optimize, evaluate, calibrate, validate, list"],
+    ),
+    "empty command": ([""], ["command ''", "optimize, evaluate, calibrate, validate, list"]),
     # words that are not flag and value
     "mistyped flag": ([*ASK, "--tpot", "40"], ["'--tpot'", "did you mean '--tpot-ms'?"]),
     "mistyped switch": ([*ASK, "--jsn"], ["'--jsn'", "did you mean '--json'?"]),
@@ -198,7 +201,7 @@ POWER = L4[L4.index("[power]") : L4.index("[price]")]
 
 # A chip file is the L4's with one thing replaced; the sentence must name the file, and these.
 CHIP_FILES: dict[str, tuple[str, str, list[str]]] = {
-    "syntax error": ("hbm_gb = 24.0", "hbm_gb = = 24.0", ["not valid TOML", "line 15"]),
+    "syntax error": ("hbm_gb = 24.0", "hbm_gb = = 24.0", ["not valid TOML", "line "]),
     "key twice": ("tdp_w = 72.0", "tdp_w = 72.0\ntdp_w = 72.0", ["not valid TOML", "line"]),
     "unknown key": ("hbm_gb = 24.0", "hbm_gbs = 24.0", ["memory.hbm_gbs", "not a known key", "did you mean 'hbm_gb'?"]),
     "unknown table": ("[memory]", "[memroy]", ["memroy", "not a known key", "did you mean 'memory'?"]),

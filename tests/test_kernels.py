@@ -60,7 +60,7 @@ def softmin_gemm(p, rates, m, n, k, s, copies, quantised):
     total = 0.0
     for tm, tn in zip(gemm.TILE_M, gemm.TILE_N, strict=True):
         for split in (1,) if quantised else gemm.SPLITS:
-            multiply = 2 * (min(tm, m) + p.extra_rows) * min(tn, 32 * math.ceil(n / 32))
+            multiply = 2 * (min(tm, m) + p.extra_rows * (1 - m**-2)) * min(tn, 32 * math.ceil(n / 32))
             multiply /= p.compute_fraction * rates.flops_per_s / rates.cores
             feed = (min(tm, m) + min(tn, n)) * s / (p.feed_ratio * rates.hbm_bytes_per_s / rates.cores)
             waves = math.ceil(m / tm) * math.ceil(n / tn) * split / rates.cores

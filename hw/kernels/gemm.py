@@ -115,13 +115,13 @@ class Gemm(_Traffic):
 
     For a tile of tm x tn outputs and S splits of k, w = ceil(m/tm) ceil(n/tn) S / cores waves run, each for
     ||multiply, feed, step||_4 per k element: the core's matrix units at ``compute_fraction`` of its share of the peak,
-    on min(tm, m) + ``extra_rows`` rows; its operand traffic at ``feed_ratio`` times its share of the HBM bandwidth;
-    and ``step_s`` of latency. ``wave_rounding`` of the last, unfilled wave is paid. Splitting costs ``split_s`` and
-    the traffic of partial sums. The minimum over all 56 choices is the -64-norm: 6 % below the smallest where all are
-    equal (traffic binds them all), which ``hbm_fraction`` makes up for. Waves and ceilings: NVIDIA, Matrix
-    Multiplication Background, sections "Tile quantization" and "Wave quantization". Off: L40S and RTX PRO 6000 at m <=
-    16, n <= 64 and 512 <= k <= 8192, where the library does not split k at all, up to 4 times too fast (1 % of the
-    rows timed).
+    on min(tm, m) + ``extra_rows`` (1 - 1/m^2) rows; its operand traffic at ``feed_ratio`` times its share of the HBM
+    bandwidth; and ``step_s`` of latency. ``wave_rounding`` of the last, unfilled wave is paid. Splitting costs
+    ``split_s`` and the traffic of partial sums. The minimum over all 56 choices is the -64-norm: 6 % below the
+    smallest where all are equal (traffic binds them all), which ``hbm_fraction`` makes up for. Waves and ceilings:
+    NVIDIA, Matrix Multiplication Background, sections "Tile quantization" and "Wave quantization". Off: L40S and RTX
+    PRO 6000 at m <= 16, n <= 64 and 512 <= k <= 8192, where the library does not split k at all, up to 4 times too
+    fast (1 % of the rows timed).
     """
 
     feed_ratio: Scalar
@@ -149,7 +149,8 @@ class Gemm(_Traffic):
         )
         tile_m, tile_n = jnp.asarray(TILE_M, m.dtype)[:, None], jnp.asarray(TILE_N, m.dtype)[:, None]
         splits = jnp.asarray((1.0,) if shape.quantised else SPLITS, m.dtype)
-        rows = jnp.minimum(tile_m, m) + self.extra_rows
+        # one row is a product with a vector: no packing
+        rows = jnp.minimum(tile_m, m) + self.extra_rows * (1.0 - m**-2.0)
         area = rows * jnp.minimum(tile_n, _STEP * jnp.ceil(n / _STEP))
         multiply = (2.0 * _MICRO / self.compute_fraction) * area * cores / flops_per_s
         feed = (_MICRO / self.feed_ratio) * (jnp.minimum(tile_m, m) + jnp.minimum(tile_n, n)) * element * cores / hbm

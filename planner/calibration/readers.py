@@ -48,7 +48,7 @@ def read(path: Path, system: str | None = None) -> tuple[list[Timings], list[str
 
     A row's system is the one it names; else the nearest folder below ``path`` that names a known chip; else
     ``system``; else such a folder above; else `UNKNOWN`. Rows of foreign layouts that are alike in all but
-    time are repeats and merged by their median; tables of our own are taken as they are.
+    time are repeats and merged by their median, visits in a log to the quickest; our tables are taken as they are.
 
     Raises:
         ConfigError: no such file, nothing in it that can be used, or pyarrow is needed and absent.
@@ -211,7 +211,7 @@ def _converted(file: Path, layout: Layout, table: Columns, system: str) -> tuple
 
 
 def _log(file: Path, system: str) -> tuple[list[Timings], list[str]]:
-    """Read a calibration log; a last line cut short is not counted, as the run may have been stopped there."""
+    """Read a calibration log: of several visits to a kernel the quickest, and not a last line cut short by a kill."""
     lines = file.suffix.lower() == ".jsonl"
     try:
         text = file.read_text(encoding="utf-8-sig", errors="replace" if lines else "strict")
@@ -223,7 +223,7 @@ def _log(file: Path, system: str) -> tuple[list[Timings], list[str]]:
             raise _UnreadableError(f"of schema '{shown(str(header['schema']))}' where '{SCHEMA}' can be read")
         raise _UnknownLayoutError(f'JSON without "schema": "{SCHEMA}"')
     objects = [row for row in rows if isinstance(row, dict)]
-    timed = [row for row in objects if "seconds" in row or "skipped" not in row]
+    timed = [row for row in objects if "seconds" in row or not {"skipped", "probe"} & row.keys()]
     device = header.get("device")
     named = [part.get(key) for part in (header, device) if isinstance(part, dict) for key in ("system", "chip")]
     system = next((name for name in named if isinstance(name, str) and name), system)
@@ -237,7 +237,7 @@ def _log(file: Path, system: str) -> tuple[list[Timings], list[str]]:
                 name: [row.get(name, _ABSENT.get(name)) for row in own] for name in {*names, *needed.needs, *_ABSENT}
             }
             columns["kv_dtype"] = [row.get("kv_dtype", row.get("dtype")) for row in own]
-            found += needed.convert(Columns(columns), family, system)
+            found += [part.quickest() for part in needed.convert(Columns(columns), family, system)]
     broken += len(rows) - len(objects)
     strangers = sum(row.get("family") not in FAMILIES for row in timed)
     dropped = sum(part.dropped for part in found)

@@ -8,11 +8,13 @@ import numpy as np
 
 import configs
 
+from .families import FAMILIES
 from .fitting import Fitted, fit_sets
 from .readers import system_to_chip
 from .timings import Timings
 
 Tick = Callable[[str], None]
+_SHORT, _WORST = 1000, 20  # rows of a table whose residuals are all told, and how many of a longer one
 
 
 def by_chip(
@@ -90,6 +92,23 @@ def summary(sets: Sequence[Fitted]) -> list[dict[str, Any]]:
             "unseen_mdape": one.facts.unseen_mdape,
             "constants": one.facts.value,
             "log_standard_errors": one.facts.log_standard_error,
+            "residuals": _residuals(one),
         }
         for one in sets
+    ]
+
+
+def _residuals(one: Fitted) -> list[dict[str, Any]]:
+    """Return measured and predicted seconds, worst first: of all rows of a short table, else of the worst."""
+    names = [*FAMILIES[one.family].ranges, *(("q_len",) if one.family == "attention_prefill" else ())]
+    order = np.argsort(-np.abs(one.residuals))
+    seconds = one.columns["seconds"]
+    return [
+        {
+            **{name: float(one.columns[name][i]) for name in names},
+            "measured_s": float(seconds[i]),
+            "predicted_s": float(seconds[i] * np.exp(one.residuals[i])),
+            "held_out": bool(one.columns["split"][i] == "heldout"),
+        }
+        for i in order[: len(order) if len(order) <= _SHORT else _WORST]
     ]

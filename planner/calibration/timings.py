@@ -95,7 +95,15 @@ class Timings:
     def merged(self) -> "Timings":
         """Return one row, of median time, for every set of rows alike in all but their seconds."""
         keys = [values for name, values in self.columns.items() if name != "seconds"]
-        first, seconds = medians(keys, self.columns["seconds"])
+        return self._one_each(*medians(keys, self.columns["seconds"]))
+
+    def quickest(self) -> "Timings":
+        """Return one row, of least time, for every set of rows alike in all but their seconds."""
+        keys = [values for name, values in self.columns.items() if name != "seconds"]
+        order, starts = groups(keys, self.columns["seconds"])
+        return self._one_each(order[starts], self.columns["seconds"][order[starts]])
+
+    def _one_each(self, first: np.ndarray, seconds: np.ndarray) -> "Timings":
         back = np.argsort(first, kind="stable")
         columns = {name: values[first[back]] for name, values in self.columns.items()}
         return Timings(self.family, {**columns, "seconds": seconds[back]}, self.dropped)

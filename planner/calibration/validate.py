@@ -8,7 +8,7 @@ import numpy as np
 
 import configs
 
-from .families import FAMILIES, known
+from .families import FAMILIES, Columns, known
 from .fitting import model_of, predict, rows_of
 from .readers import system_to_chip
 from .timings import Timings
@@ -64,7 +64,13 @@ def _groups(table: Timings, system: str, chip: configs.ChipFacts, warnings: list
         row = rows_of(table.family, variant, one, {system: chip})
         seconds = one["seconds"]
         sharp = predict(model_of(table.family, found.value), row)
-        group = {"system": str(system), "dtype": str(label), "set": str(variant), "rows": int(mask.sum()), **errors(sharp, seconds)}
+        group = {
+            "system": str(system),
+            "dtype": str(label),
+            "set": str(variant),
+            "rows": int(mask.sum()),
+            **errors(sharp, seconds),
+        }
         if table.family == "allreduce":
             group |= {"op": str(one["op"][0]), "kernel": str(one["kernel"][0])}
         closed = facts.sets.get(_CLOSED.get(table.family, ""), {}).get(variant)
@@ -72,10 +78,24 @@ def _groups(table: Timings, system: str, chip: configs.ChipFacts, warnings: list
             fast = predict(model_of(_CLOSED[table.family], closed.value), row)
             group["closed_mdape"] = errors(fast, seconds)["mdape"]
             group["closed_difference"] = float(np.median(np.abs(fast / sharp - 1.0)))
+        outside = ~within(found, one)
+        if outside.any():
+            warnings.append(
+                f"{int(outside.sum())} {table.family} rows of {system} in '{configs.shown(label)}' lie outside the "
+                f"shapes that {found.origin}'s constants were fitted to: extrapolated."
+            )
         group["constants"] = found.origin
         group["basis"] = "calibrated" if facts.measured(table.family, variant) else "datasheet"
         out.append(group)
     return out
+
+
+def within(found: configs.KernelSet, columns: Columns) -> np.ndarray:
+    """Return which rows lie within the range of every shape column that the constants were fitted to."""
+    inside = np.ones(len(columns["seconds"]), dtype=bool)
+    for name in found.low:
+        inside &= (columns[name] >= found.low[name]) & (columns[name] <= found.high[name])
+    return inside
 
 
 def errors(predicted: np.ndarray, seconds: np.ndarray) -> dict[str, float]:

@@ -5,6 +5,9 @@ from typing import Any
 from rich.console import Console
 
 from .tables import table
+from .units import seconds
+
+_WORST = 5
 
 _FAMILIES = ("gemm", "attention_prefill", "attention_decode", "moe", "allreduce")
 
@@ -33,11 +36,26 @@ def show_calibration(answer: dict[str, Any], console: Console) -> None:
 
 def _show_constants(chip: dict[str, Any], console: Console) -> None:
     for one in chip["sets"]:
+        _show_residuals(one, console)
         rows = table(f"{one['family']} {one['variant']}", "constant", "value", "standard error")
         for name, value in one["constants"].items():
             rows.add_row(name, f"{value:.4g}", _percent(one["log_standard_errors"][name]))
         console.print(rows, highlight=False)
         console.print()
+
+
+def _show_residuals(one: dict[str, Any], console: Console) -> None:
+    worst = one["residuals"][:_WORST]
+    names = [name for name in worst[0] if name not in ("measured_s", "predicted_s", "held_out")]
+    title = f"{one['family']} {one['variant']}, worst of {one['rows']:,} timings"
+    rows = table(title, *names, "measured", "predicted", "off", "")
+    for row in worst:
+        off = row["predicted_s"] / row["measured_s"] - 1.0
+        shape = [f"{row[name]:g}" for name in names]
+        mark = "held out" if row["held_out"] else ""
+        rows.add_row(*shape, seconds(row["measured_s"]), seconds(row["predicted_s"]), f"{100 * off:+.0f} %", mark)
+    console.print(rows, highlight=False)
+    console.print()
 
 
 def show_validation(answer: dict[str, Any], console: Console) -> None:
