@@ -12,9 +12,14 @@ def kernels_file(name: str, sets: list[Fitted], source: str, date: str) -> str:
     return _toml({"name": name, "kernels": _kernels(sets, source, date)})
 
 
-def chip_file(tables: dict[str, Any], sets: list[Fitted], source: str, date: str) -> str:
-    """Return a chip file: the chip's ``tables`` as read or measured, with the fitted constants inside."""
-    plain = {k: v for k, v in tables.items() if k not in ("kernels", "kernels_like", "aliases")}
+def chip_file(chip: configs.ChipFacts, sets: list[Fitted], source: str, date: str) -> str:
+    """Return a chip file: the chip's tables as read or measured, with the fitted constants inside.
+
+    What was not timed falls back on the shipped constants of the same chip, where there are any.
+    """
+    plain = {k: v for k, v in chip.tables.items() if k not in ("kernels", "aliases")}
+    if chip.id in configs.ids("kernels"):
+        plain["kernels_like"] = chip.id
     return _toml({**plain, "kernels": _kernels(sets, source, date)})
 
 

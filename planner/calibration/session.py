@@ -143,8 +143,8 @@ def _gemm_rates(device: Device, precision: str) -> Iterator[float]:
 def jobs(device: Device, probes: Probes, grid: str, families: list[str]) -> list[Job]:
     """Return the designed grid within the device's time and memory; every fifth shape is held out of the fit.
 
-    The whole grid comes twice, so that a neighbour's burst of work, which can last seconds and doubles times on a shared
-    machine, rarely meets a kernel on both visits: the fit takes the quicker one.
+    The whole grid comes twice, so that a neighbour's burst of work, which can last seconds and doubles times on a
+    shared machine, rarely meets a kernel on both visits: the fit takes the quicker one.
     """
     count, longest_s = GRIDS[grid]
     out = []

@@ -94,19 +94,19 @@ def _names(asked: dict[str, Any], flag: str, allowed: Sequence[str]) -> list[str
 def _recorded(asked: dict[str, Any], out: Path, chip: configs.ChipFacts | None) -> dict[str, Any]:
     tables, warnings = read(Path(asked["from_"]), chip.id if chip else None)
     chips, tables, more = recorded.by_chip(tables, chip.id if chip else None)
+    if len(chips) > 1 and not out.is_dir():
+        names = ", ".join(chips)
+        raise InputError(f"--out must be a folder that exists: these are timings of several chips, {names}")
     with _progress("fitting", recorded.steps(tables)) as tick:
         sets = recorded.constants(tables, chips, tick)
     _enough(sets.values(), tables)
-    if len(sets) > 1 and not out.is_dir():
-        names = ", ".join(chips)
-        raise InputError(f"--out must be a folder that exists: these are timings of several chips, {names}")
     source, files = _source(tables), []
     for name, fitted in sets.items():
         if out.is_dir():
             path = out / f"{Path(name).stem}.toml"
             text = kernels_file(f"kernel constants of {name}", fitted, source, date.today().isoformat())
         else:
-            path, text = out, chip_file(chips[name].tables, fitted, source, date.today().isoformat())
+            path, text = out, chip_file(chips[name], fitted, source, date.today().isoformat())
         write("--out", str(path), text)
         files.append(str(path))
     return _answer(asked, sets, files, None, warnings + more)
@@ -133,7 +133,7 @@ def _timed(asked: dict[str, Any], out: Path, grid: str, families: list[str], pre
         sets = recorded.constants(tables, {name: chip}, tick)
     _enough(sets.values(), tables)
     source = f"`calibrate` on {device.count} x {device.kind}, jax {jax.__version__}"
-    write("--out", str(out), chip_file(tables_of_chip, sets[name], source, date.today().isoformat()))
+    write("--out", str(out), chip_file(chip, sets[name], source, date.today().isoformat()))
     configs.load_chip(str(out))  # what was written must be what --chips accepts
     if device.chip is None:
         warnings.append(f"links and power of {device.kind} are assumed, not measured: edit them in {out}.")
