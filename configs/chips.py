@@ -101,7 +101,7 @@ def load_chip(name: str) -> ChipFacts:
     """Load a chip by id or by path to a TOML file of the same layout.
 
     Raises:
-        ConfigError: unknown id, a file that breaks the layout, or one that names an unknown energy set.
+        ConfigError: unknown id, a file that breaks the layout, or one that names an unknown energy or kernel set.
     """
     path = path_of("chips", name)
     raw = read_toml(path, _SCHEMA)
@@ -109,6 +109,11 @@ def load_chip(name: str) -> ChipFacts:
         path_of("energy", raw["power"]["energy"])
     except ConfigError as error:
         raise ConfigError(f"{path}: power.energy: {error}") from None
+    if "kernels_like" in raw:
+        try:
+            path_of("kernels", raw["kernels_like"])
+        except ConfigError as error:
+            raise ConfigError(f"{path}: kernels_like: {error}") from None
     # a user's file is never taken for a shipped chip
     return chip_of(name if name.endswith(".toml") else path.stem, raw)
 

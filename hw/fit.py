@@ -74,11 +74,14 @@ def fit(
         trust = weight * jnp.minimum(1.0, HUBER_DELTA / jnp.maximum(jnp.abs(residual), 1e-300)) / HUBER_DELTA**2
         scores = jacobian * (trust * residual)[:, None]
         hessian = jacobian.T @ (jacobian * trust[:, None]) + jnp.eye(theta.size) / prior_log_sd**2
-        return scores, scores.sum(0) + (theta - centre) / prior_log_sd**2, hessian
+        # Beyond delta Huber's slope no longer grows: those rows pull, but do not hold.
+        holds = weight * (jnp.abs(residual) < HUBER_DELTA) / HUBER_DELTA**2
+        bread = jacobian.T @ (jacobian * holds[:, None]) + jnp.eye(theta.size) / prior_log_sd**2
+        return scores, scores.sum(0) + (theta - centre) / prior_log_sd**2, hessian, bread
 
     def step(state):
         theta, value, damping, passes, _ = state
-        _, gradient, hessian = normal_equations(theta)
+        _, gradient, hessian, _ = normal_equations(theta)
 
         def attempt(trial):
             _, _, damping, tries = trial
@@ -108,9 +111,9 @@ def fit(
 
     begin = (centre, objective(centre), jnp.asarray(1e-2, centre.dtype), jnp.asarray(0), jnp.asarray(False))
     theta, value, _, passes, settled = jax.lax.while_loop(going, step, begin)
-    scores, _, hessian = normal_equations(theta)
+    scores, _, _, bread = normal_equations(theta)
     grouped = jax.ops.segment_sum(scores, cluster, num_segments=measured_s.size)
-    inverse = jnp.linalg.inv(hessian)
+    inverse = jnp.linalg.inv(bread)
     variance = jnp.diag(inverse @ (grouped.T @ grouped + jnp.eye(theta.size) / prior_log_sd**2) @ inverse)
     return Fit(jax.tree.map(jnp.exp, unravel(theta)), unravel(jnp.sqrt(variance)), value, passes, settled)
 

@@ -176,6 +176,91 @@ def test_too_few_timings_are_refused(timings, tmp_path, capsys):
     assert "too few" in err
 
 
+def test_a_chip_given_stands_for_the_system_of_the_table(timings, tmp_path, capsys):
+    code, out, _ = run(
+        capsys, "calibrate", "--from", str(timings), "--chip", "h200-sxm", "--out", str(tmp_path / "x.toml"), "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["chips"][0]["chip"] == "h200-sxm"
+    assert configs.load_chip(str(tmp_path / "x.toml")).hbm_bytes_per_s == configs.load_chip("h200-sxm").hbm_bytes_per_s
+
+
+def test_a_log_of_a_known_device_names_its_chip(timings, tmp_path, capsys):
+    """As `calibrate` on an H100 leaves it: fitted and validated elsewhere without a flag; the quicker visit counts."""
+    log = tmp_path / "far.timings.jsonl"
+    rows = list(csv.DictReader(timings.read_text().splitlines()))[:60]
+    header = {"schema": "timings/1", "device": {"kind": "NVIDIA H100 80GB HBM3", "chip": None}, "grid": "small"}
+    lines = [header, {"probe": "bf16", "rate": 8e14}, {"family": "gemm", "dtype": "bf16", "skipped": "out of memory"}]
+    for visit, slower in ((0, 1.5), (1, 1.0)):
+        for number, row in enumerate(rows):
+            shape = {k: int(row[k]) for k in "mnk"}
+            split = "heldout" if number % 5 == 4 else "fit"
+            took = {"seconds": float(row["seconds"]) * slower, "copies": 6}
+            lines.append(
+                {"job": f"{number} {visit}", "family": "gemm", "dtype": "bf16", **shape, "split": split, **took}
+            )
+    log.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    code, out, err = run(capsys, "calibrate", "--from", str(log), "--out", str(tmp_path / "far.toml"), "--json")
+    assert code == 0, err
+    answer = json.loads(out)
+    sharp = answer["chips"][0]["sets"][0]
+    assert answer["chips"][0]["chip"] == "h100-sxm"
+    assert answer["warnings"] == []
+    assert sharp["rows"] == 60
+    assert sharp["mdape"] < 0.05  # the slower visit would be 50 % off
+    assert sum(row["held_out"] for row in sharp["residuals"]) == 12
+    held = [row["predicted_s"] / row["measured_s"] - 1 for row in sharp["residuals"] if row["held_out"]]
+    assert sharp["unseen_mdape"] == pytest.approx(np.median(np.abs(held)), rel=1e-9)
+    assert configs.load_chip(str(tmp_path / "far.toml")).tables["kernels_like"] == "h100-sxm"
+    code, out, err = run(capsys, "validate", "--kernels", str(log), "--json")
+    assert code == 0, err
+    assert json.loads(out)["gemm"][0]["basis"] == "calibrated"
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "row"),
+    [
+        ("gemm", "system,dtype,m,n,k,seconds,copies", "h100_sxm,bfloat16,8,4096,4096,1e-5,"),
+        ("attention_prefill", "system,dtype,kv_dtype,batch,heads,kv_heads,head_dim,window,q_len,kv_len,seconds",
+         "h100_sxm,bfloat16,bfloat16,1,8,8,128,0,100,100,1e-5"),
+    ],
+)  # fmt: skip
+def test_gaps_and_contradictions_never_become_nan(name, header, row, tmp_path, capsys):
+    path = tmp_path / f"{name}.csv"
+    broken = row.replace(",100,100,", ",100,50,")
+    path.write_text("\n".join([header, row, broken]))
+    code, out, _ = run(capsys, "validate", "--kernels", str(path), "--json")
+    assert code == 0
+    assert json.loads(out)[name][0]["rows"] == (2 if name == "gemm" else 1)
+
+
+def test_an_unknown_operation_is_no_answer(tmp_path, capsys):
+    path = tmp_path / "allreduce.csv"
+    path.write_text("system,op,dtype,devices,bytes,seconds\nh100_sxm,frobnicate,half,8,1024,1e-5\n")
+    code, out, err = run(capsys, "validate", "--kernels", str(path), "--json")
+    assert code == 2
+    assert out == ""
+    assert "frobnicate" in err or "no constants" in err
+
+
+def test_no_device_is_said(tmp_path):
+    environment = {**os.environ, "JAX_PLATFORMS": "cuda"}
+    done = subprocess.run(
+        [sys.executable, "-m", "planner", "calibrate", "--out", str(tmp_path / "x.toml")],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "no device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_collectives_of_one_device_are_refused(tmp_path, capsys):
+    code, _, err = run(capsys, "calibrate", "--families", "allreduce", "--out", str(tmp_path / "x.toml"))
+    assert code == 2
+    assert "two devices" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def spawn(folder, *words):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "LLM_PLANNER_CACHE": str(folder / "cache")}
     return subprocess.Popen(

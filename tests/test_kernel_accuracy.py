@@ -1,7 +1,5 @@
 """The shipped constants against the recorded timings: every bar, by system, as `validate` computes it."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -87,15 +85,17 @@ def test_gemm_on_a_chip_left_out(tables, monkeypatch, system, like, bar):
     monkeypatch.setattr("configs.kernels_of", lambda chip: configs.load_kernels(like))
     group = validate([rows])[0]["gemm"][0]
     assert group["constants"] == like
-    assert group["basis"] == "datasheet" or dataclasses.asdict(configs.load_kernels(like))["id"] == like
     assert group["mdape"] <= bar, group
 
 
 def test_the_shipped_error_table_is_what_the_constants_err_by(groups):
+    compared = 0
     for family, rows in groups.items():
         for group in rows:
             stated = configs.load_kernels(group["constants"]).sets[family][group["set"]]
-            if stated.rows == group["rows"]:
+            if stated.rows == group["rows"]:  # collectives are stated for all element types together
+                compared += 1
                 assert group["mdape"] == pytest.approx(
                     stated.mdape, rel=0.02
                 )  # printed to four digits, constants to six
+    assert compared >= 60

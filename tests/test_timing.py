@@ -54,7 +54,9 @@ def test_attention_attends(heads, kv_heads):
 def test_the_clock_scales_with_the_work():
     """Eight times the arithmetic takes about eight times as long: 3 to 20 on a busy machine, not 1."""
     times = [
-        timing.measure(timing.work("gemm", "bf16", {"m": n, "n": n, "k": n}), 1e5, 1e9, 0.01).seconds
+        min(
+            timing.measure(timing.work("gemm", "bf16", {"m": n, "n": n, "k": n}), 1e5, 1e9, 0.01).seconds for _ in "abc"
+        )
         for n in (192, 384)
     ]
     assert 3 < times[1] / times[0] < 20

@@ -34,7 +34,11 @@ class Device:
         Raises:
             configs.ConfigError: ``chip`` is not known.
         """
-        device = jax.devices()[0]
+        try:
+            device = jax.devices()[0]
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0] if str(error) else "none was found"
+            raise configs.ConfigError(f"no device to time kernels on: {reason} (JAX_PLATFORMS chooses)") from None
         on_cpu = device.platform == "cpu"
         kind = _cpu_name() if on_cpu else device.device_kind
         name = chip or (None if on_cpu else system_to_chip(kind))
@@ -47,7 +51,13 @@ class Device:
 
     def header(self) -> dict[str, Any]:
         """Return what a log of timings says of where it was taken."""
-        return {"kind": self.kind, "backend": self.backend, "count": self.count, "jax": jax.__version__}
+        return {
+            "kind": self.kind,
+            "chip": self.chip,
+            "backend": self.backend,
+            "count": self.count,
+            "jax": jax.__version__,
+        }
 
 
 def chip_tables(device: Device, peaks: dict[str, float], bytes_per_s: float, date: str) -> dict[str, Any]:

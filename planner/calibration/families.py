@@ -12,6 +12,7 @@ from hw.kernels.precisions import FORMATS, canonical
 from hw.kernels.rates import Rates
 
 Columns = Mapping[str, np.ndarray]
+_PAIR = 2
 _PCIE_BYTES_PER_S = 32e9  # PCIe 4.0 x16, one direction: what joins bridged pairs inside a server
 # Models without a gate have two matrices per expert, not three; the tables do not say which, their shapes do
 # (hidden, inter, topk, experts): Nemotron 3 Nano, Super and Ultra, configuration files on Hugging Face.
@@ -24,7 +25,7 @@ class Family(NamedTuple):
 
     ``start`` is the model before any fit, ``variants`` names the parameter set of each row, ``shape`` and
     ``peak`` give what the model is called with for rows of one variant, and ``cluster`` the columns whose
-    equal values make rows dependent. ``launch`` names the parameters that start at the least time measured.
+    equal values make rows dependent. ``launch`` names the parameters that start at 0.7 of the least time measured.
     """
 
     table: str
@@ -130,13 +131,14 @@ def _collective_shape(variant: str, columns: Columns) -> collective.CollectiveSh
 def rates(family: str, variant: str, chip: configs.ChipFacts, columns: Columns) -> Rates:
     """Return the chip's datasheet rates for rows of one variant; a missing peak is that of bf16, no native unit.
 
-    A collective beyond the scale-up domain of a server of bridged pairs crosses PCIe.
+    A collective beyond the scale-up domain runs at the scale-out rate; between bridged pairs of one server, over PCIe.
     """
     one = np.ones(len(columns["seconds"] if "seconds" in columns else next(iter(columns.values()))))
     peak = chip.peak_flops_per_s.get(FAMILIES[family].peak(variant), chip.peak_flops_per_s["bf16"])
     link = chip.link_bytes_per_s * one
     if family == "allreduce":
-        link = np.where(columns["devices"] > chip.domain_chips, _PCIE_BYTES_PER_S, link)
+        beyond = _PCIE_BYTES_PER_S if chip.domain_chips == _PAIR else chip.scale_out_bytes_per_s
+        link = np.where(columns["devices"] > chip.domain_chips, beyond, link)
     flat = [_f(x * one) for x in (peak, chip.hbm_bytes_per_s, chip.cores, chip.cache_bytes)]
     return Rates(flat[0], flat[1], flat[2], flat[3], _f(link))
 

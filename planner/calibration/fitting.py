@@ -36,8 +36,8 @@ def fit_sets(
 ) -> list[Fitted]:
     """Fit every family that reads ``table``, in every variant with `MIN_ROWS` rows or more, over all its systems.
 
-    ``chips`` gives the datasheet of each system in the table. ``start`` centres the prior on known constants where
-    it has them.
+    ``chips`` gives the datasheet of each system in the table. Rows whose split is "heldout" check the fit and do not
+    enter it. Where none is so marked, further fits leave out whole systems in turn, or halves of the shapes of one.
     """
     out = []
     for family, about in FAMILIES.items():
@@ -46,7 +46,7 @@ def fit_sets(
         variants = known(family, table.columns)
         for variant in sorted(set(variants) - {""}):
             mask = variants == variant
-            if mask.sum() >= MIN_ROWS:
+            if (mask & (table.columns["split"] != "heldout")).sum() >= MIN_ROWS:
                 columns = {k: v[mask] for k, v in table.columns.items()}
                 out.append(_fit(family, variant, columns, chips))
     return out
@@ -58,11 +58,14 @@ def _fit(family: str, variant: str, columns: dict[str, np.ndarray], chips: dict[
     seconds = columns["seconds"]
     groups = _groups(columns, (*about.cluster, "system"))
     begin = _start(family, seconds)
-    every = np.arange(len(seconds))
-    best = solve(begin, row, seconds, groups, every)
+    marked = columns["split"] == "heldout"
+    best = solve(begin, row, seconds, groups, np.flatnonzero(~marked))
     residuals = np.log(predict(best.model, row) / seconds)
     errors = np.abs(np.expm1(residuals))
-    unseen = [_unseen(begin, row, seconds, groups, held) for held in _held_out(columns, groups)]
+    if marked.sum() >= MIN_HELD:
+        unseen = [float(np.median(errors[marked]))]
+    else:
+        unseen = [_unseen(begin, row, seconds, groups, held) for held in _left_out(columns, groups)]
     spans = {c: (float(columns[c].min()), float(columns[c].max())) for c in about.ranges}
     facts = configs.KernelSet(
         value=_plain(best.model),
@@ -157,11 +160,9 @@ def _groups(columns: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarra
     return np.unique(keys, return_inverse=True)[1]
 
 
-def _held_out(columns: dict[str, np.ndarray], groups: np.ndarray) -> list[np.ndarray]:
-    """Return what is left out to check the fit: rows marked so, else each system in turn, else half of the groups."""
-    if (columns["split"] == "heldout").any():
-        masks = [columns["split"] == "heldout"]
-    elif len(set(columns["system"])) > 1:
+def _left_out(columns: dict[str, np.ndarray], groups: np.ndarray) -> list[np.ndarray]:
+    """Return what further fits leave out in turn to check the form: each system, or each half of the groups."""
+    if len(set(columns["system"])) > 1:
         masks = [columns["system"] == system for system in sorted(set(columns["system"]))]
     else:
         masks = [groups % 2 == half for half in (0, 1)]

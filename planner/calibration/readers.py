@@ -225,7 +225,7 @@ def _log(file: Path, system: str) -> tuple[list[Timings], list[str]]:
     objects = [row for row in rows if isinstance(row, dict)]
     timed = [row for row in objects if "seconds" in row or not {"skipped", "probe"} & row.keys()]
     device = header.get("device")
-    named = [part.get(key) for part in (header, device) if isinstance(part, dict) for key in ("system", "chip")]
+    named = [part.get(key) for part in (header, device) if isinstance(part, dict) for key in ("system", "chip", "kind")]
     system = next((name for name in named if isinstance(name, str) and name), system)
     found: list[Timings] = []
     for family in FAMILIES:

@@ -22,18 +22,23 @@ def by_chip(
 ) -> tuple[dict[str, configs.ChipFacts], list[Timings], list[str]]:
     """Return the chips that the tables name, the tables with their systems so renamed, and warnings on those left out.
 
-    ``chip`` stands for every system that is not known.
+    ``chip`` stands for the one system of the tables, or for every system that is not known.
 
     Raises:
-        configs.ConfigError: no system is known and no chip given.
+        configs.ConfigError: no system is known and no chip given, or a chip for several known systems.
     """
+    known_systems = sorted({s for table in tables for s in table.systems if system_to_chip(s)})
+    if chip and len({system_to_chip(s) for s in known_systems}) > 1:
+        raise configs.ConfigError(
+            f"--chip = '{chip}' cannot stand for {', '.join(known_systems)}: give one system's timings"
+        )
     found: dict[str, configs.ChipFacts] = {}
     renamed, lost = [], {}
     for table in tables:
         systems = table.columns["system"]
         names = {}
         for system in sorted(set(systems)):
-            known = system_to_chip(system) or chip
+            known = chip or system_to_chip(system)
             if known is None:
                 lost[system] = lost.get(system, 0) + int((systems == system).sum())
             else:
@@ -69,7 +74,8 @@ def constants(tables: Sequence[Timings], chips: dict[str, configs.ChipFacts], ti
             for table in tables:
                 if len(set(table.columns["system"])) > 1:
                     tick(f"{configs.GENERIC} {table.family}")
-                    out[configs.GENERIC] += fit_sets(table, chips)
+                    mixed = fit_sets(table, chips)
+                    out[configs.GENERIC] += [one for one in mixed if len(set(one.columns["system"])) > 1]
     return {name: sets for name, sets in out.items() if sets}
 
 

@@ -108,26 +108,42 @@ class Probes(NamedTuple):
 
 
 def probe(log: Log, device: Device, precisions: list[str], native_only: bool) -> Probes:
-    """Return what the device reaches at best, from the log where it is there, else measured and written to it.
+    """Return what the device reaches at best, each from the log where it is there, else measured and written to it.
 
-    With ``native_only``, formats that are merely emulated (no faster than bf16) are left out.
+    bf16 is always probed: a chip without it is none. With ``native_only``, formats that are merely emulated (no faster
+    than bf16) are left out.
+
+    Raises:
+        configs.ConfigError: the device does not multiply in bf16.
     """
-    for row in log.rows:
-        if "probe" in row:
-            return Probes(**row["probe"])
-    refused = {p: why for p in precisions if (why := timing.supports(p)) is not None}
+    stored = {row["probe"]: row for row in log.rows if "probe" in row}
+
+    def found(name: str, measured: Callable[[], float]) -> dict[str, Any]:
+        if name not in stored:
+            refused = timing.supports(name) if name in timing.PRECISIONS else None
+            stored[name] = {"probe": name, "refused": refused} if refused else {"probe": name, "rate": measured()}
+            log.add(stored[name])
+        return stored[name]
+
     elements = int(min(_PROBE_BYTES, 0.05 * device.memory_bytes)) // 8
-    best = timing.measure(timing.stream(elements), device.cache_bytes, device.memory_bytes, _SAMPLE_S)
-    peaks = {}
-    for precision in precisions:
-        if precision not in refused:
-            peaks[precision] = max(_gemm_rates(device, precision))
-            if native_only and precision != "bf16" and peaks[precision] < _NATIVE_GAIN * peaks.get("bf16", 0.0):
-                refused[precision] = "it multiplies no faster than bf16 here"
-                del peaks[precision]
-    probes = Probes(peaks, 8.0 * elements / best.seconds, refused)
-    log.add({"probe": probes._asdict()})
-    return probes
+    memory = found("memory", lambda: 8.0 * elements / _stream_s(device, elements))
+    peaks, refused = {}, {}
+    for precision in dict.fromkeys(["bf16", *precisions]):
+        row = found(precision, lambda precision=precision: max(_gemm_rates(device, precision)))
+        if "refused" in row:
+            refused[precision] = row["refused"]
+        elif native_only and precision != "bf16" and row["rate"] < _NATIVE_GAIN * peaks["bf16"]:
+            refused[precision] = "it multiplies no faster than bf16 here"
+        else:
+            peaks[precision] = row["rate"]
+        if precision == "bf16" and refused:
+            raise configs.ConfigError(f"{device.kind} does not multiply in bf16: {refused['bf16']}")
+    return Probes(peaks, memory["rate"], refused)
+
+
+def _stream_s(device: Device, elements: int) -> float:
+    work = timing.stream(elements)
+    return timing.measure(work, device.cache_bytes, device.memory_bytes, _SAMPLE_S).seconds
 
 
 def _gemm_rates(device: Device, precision: str) -> Iterator[float]:
@@ -140,7 +156,7 @@ def _gemm_rates(device: Device, precision: str) -> Iterator[float]:
             return
 
 
-def jobs(device: Device, probes: Probes, grid: str, families: list[str]) -> list[Job]:
+def jobs(device: Device, probes: Probes, grid: str, families: list[str], precisions: list[str]) -> list[Job]:
     """Return the designed grid within the device's time and memory; every fifth shape is held out of the fit.
 
     The whole grid comes twice, so that a neighbour's burst of work, which can last seconds and doubles times on a
@@ -149,10 +165,10 @@ def jobs(device: Device, probes: Probes, grid: str, families: list[str]) -> list
     count, longest_s = GRIDS[grid]
     out = []
     for family in families:
-        precisions = probes.flops_per_s if family == "gemm" else ["bf16"]
-        for precision in precisions:
+        formats = [p for p in precisions if p in probes.flops_per_s] if family == "gemm" else ["bf16"]
+        for precision in formats:
             limits = timing.Limits(
-                longest_s * probes.flops_per_s.get(precision, 1e12),
+                longest_s * probes.flops_per_s[precision],
                 min(_MEMORY_SHARE * device.memory_bytes, longest_s * probes.bytes_per_s),
                 device.count,
             )
@@ -184,5 +200,8 @@ def _timed(log: Log, device: Device, job: Job) -> dict[str, Any]:
         row |= took._asdict()
     except timing.OutOfMemoryError as error:
         row["skipped"] = f"out of memory, {error}"
+    except (jax.errors.JaxRuntimeError, RuntimeError, ValueError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        row["skipped"] = f"refused by the backend, {reason}"
     log.add(row)
     return row

@@ -24,6 +24,11 @@ COUNTS = {
 }
 FAMILIES = tuple(COUNTS)
 DEFAULTS = {"gemm": {"copies": 6.0}}  # weight matrices that took turns; 6 in aiconfigurator's collector
+_NO_LESS = {  # the first is never more than the second
+    "attention_prefill": (("q_len", "kv_len"), ("kv_heads", "heads")),
+    "attention_decode": (("q_len", "kv_len"), ("kv_heads", "heads")),
+    "moe": (("topk", "experts"), ("ep", "experts"), ("tp", "inter")),
+}
 _MAY_BE_ZERO = ("window",)  # 0 = attention over the whole context
 
 
@@ -41,8 +46,8 @@ class Timings:
     - moe: ``inter`` and ``experts`` are the model's totals, before division by ``tp`` and ``ep``;
     - allreduce: ``op`` is all_reduce, all_gather, reduce_scatter or alltoall, ``bytes`` the message in bytes.
 
-    Rows without a dtype, or whose time or shape is not a positive finite number, are left out and counted
-    in ``dropped``, on top of the count given.
+    Rows without a dtype, or whose time or shape is no positive finite number or contradicts itself, are left out
+    and counted in ``dropped``, on top of the count given.
     """
 
     family: str
@@ -67,12 +72,17 @@ class Timings:
             if columns[name].shape != (rows,):
                 raise ValueError(f"{self.family}: column {name} has not {rows} rows like seconds")
         for name, value in defaults.items():
-            columns[name] = np.asarray(self.columns.get(name, np.full(rows, value)), dtype=np.float64)
+            given = np.asarray(self.columns.get(name, np.full(rows, value)), dtype=np.float64)
+            columns[name] = np.where(np.isfinite(given) & (given > 0), given, value)
         good = columns["dtype"] != ""
         with np.errstate(invalid="ignore"):
             for name in (*COUNTS[self.family], "seconds"):
                 low = columns[name] >= 0 if name in _MAY_BE_ZERO else columns[name] > 0
                 good &= low & np.isfinite(columns[name])
+            for less, more in _NO_LESS.get(self.family, ()):
+                good &= columns[more] >= columns[less]
+            if self.family == "allreduce":
+                good &= columns["devices"] >= 2
         if not good.all():
             columns = {name: values[good] for name, values in columns.items()}
         object.__setattr__(self, "columns", columns)

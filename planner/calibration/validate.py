@@ -41,6 +41,7 @@ def validate(tables: Sequence[Timings]) -> tuple[dict[str, list[dict[str, Any]]]
                     )
                     continue
                 out.setdefault(table.family, []).extend(_groups(rows, system, configs.load_chip(chip), warnings))
+    out = {family: rows for family, rows in out.items() if rows}
     if not out:
         raise configs.ConfigError("--kernels: no row could be predicted: " + " ".join(warnings))
     return out, warnings

@@ -31,7 +31,7 @@ def check_writable(flag: str, name: str) -> Path:
     return path
 
 
-def write(flag: str, name: str, text: str) -> None:
+def write(flag: str, name: str, content: str | bytes) -> None:
     """Write atomically: a sibling file first, then its name.
 
     Raises:
@@ -40,7 +40,7 @@ def write(flag: str, name: str, text: str) -> None:
     path = Path(name)
     draft = path.with_name(f".{path.name[:100]}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         os.replace(draft, path)
     except OSError as error:
         draft.unlink(missing_ok=True)

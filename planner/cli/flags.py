@@ -168,7 +168,10 @@ class Calibrate(Output):
     ] = None
     grid: Annotated[
         Literal["quick", "small", "standard", "large"] | None,
-        _flag("How many shapes to time: 16, 48, 120 (default) or 600 of each kind.", "{quick,small,standard,large}"),
+        _flag(
+            "How many shapes to time: 16, 48 (default on a CPU), 120 (default elsewhere) or 600 of each kind.",
+            "{quick,small,standard,large}",
+        ),
     ] = None
     families: Annotated[
         str | None,

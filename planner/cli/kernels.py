@@ -15,7 +15,7 @@ from hw import timing
 from ..calibration import recorded, session
 from ..calibration.chip_file import chip_file, kernels_file
 from ..calibration.device import Device, chip_tables
-from ..calibration.fitting import Fitted
+from ..calibration.fitting import MIN_ROWS, Fitted
 from ..calibration.readers import read
 from ..calibration.timings import Timings
 from ..compiled import cache_directory
@@ -24,7 +24,6 @@ from .files import check_writable, write
 from .values import InputError
 
 _DEFAULT_OUT = "calibrated.toml"
-_ENOUGH = 8  # timings of one family that a fit needs
 
 
 def calibrate(asked: dict[str, Any]) -> dict[str, Any]:
@@ -33,8 +32,8 @@ def calibrate(asked: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: a bad flag. configs.ConfigError: a bad chip, log or table.
     """
-    grid = asked.get("grid", "standard")
-    if grid not in session.GRIDS:
+    grid = asked.get("grid")
+    if grid is not None and grid not in session.GRIDS:
         hint = configs.nearest(grid, session.GRIDS)
         raise InputError(f"--grid = '{configs.shown(grid)}' must be one of {', '.join(session.GRIDS)}{hint}")
     families = _names(asked, "families", timing.FAMILIES)
@@ -112,18 +111,22 @@ def _recorded(asked: dict[str, Any], out: Path, chip: configs.ChipFacts | None) 
     return _answer(asked, sets, files, None, warnings + more)
 
 
-def _timed(asked: dict[str, Any], out: Path, grid: str, families: list[str], precisions: list[str]) -> dict[str, Any]:
+def _timed(
+    asked: dict[str, Any], out: Path, grid: str | None, families: list[str], precisions: list[str]
+) -> dict[str, Any]:
     device = Device.present(asked.get("chip"))
+    grid = grid or ("small" if device.backend == "cpu" else "standard")
+    if families == ["allreduce"] and device.count < 2:
+        raise InputError(f"--families = 'allreduce': collectives need two devices or more, here is {device.count}")
     log = session.Log(out.with_suffix(".timings.jsonl"), {"device": device.header(), "grid": grid})
     resumed = len(log.done)
     print(f"{device.count} x {device.kind}; every timing is kept in {log.path}", file=sys.stderr)
     probes = session.probe(log, device, precisions, native_only="precisions" not in asked)
-    todo = session.jobs(device, probes, grid, families)
+    todo = session.jobs(device, probes, grid, families, precisions)
+    print(f"{len(todo)} kernels to time, of which the log has {resumed}", file=sys.stderr)
     with _progress("timing", len(todo)) as tick:
         warnings = session.take(log, device, todo, tick)
     warnings += [f"{p} left out: {why}." for p, why in probes.refused.items()]
-    if resumed:
-        print(f"{resumed} timings were in the log already", file=sys.stderr)
     tables_of_chip = chip_tables(device, probes.flops_per_s, probes.bytes_per_s, date.today().isoformat())
     name = device.chip or str(out)
     chip = configs.chip_of(name, tables_of_chip)
@@ -149,14 +152,14 @@ def _all(table: Timings, name: str) -> Any:
 def _enough(sets: Any, tables: Sequence[Timings]) -> None:
     if not any(sets):
         rows = ", ".join(f"{t.rows} of {t.family}" for t in tables)
-        raise InputError(f"too few timings to fit: {rows}; each kind and number format needs {_ENOUGH} or more")
+        raise InputError(f"too few timings to fit: {rows}; each kind and number format needs {MIN_ROWS} or more")
 
 
 def _answer(
     asked: dict[str, Any], sets: dict[str, list[Fitted]], files: list[str], device: Any, warnings: list[str]
 ) -> dict[str, Any]:
     if "plot" in asked:
-        draw([one for fitted in sets.values() for one in fitted], asked["plot"])
+        write("--plot", asked["plot"], draw([one for fitted in sets.values() for one in fitted], asked["plot"]))
         files = [*files, asked["plot"]]
     return {
         "schema": "calibrate/1",

@@ -165,14 +165,19 @@ _SHOWN = {
 
 
 def show_listing(answer: dict[str, Any], console: Console) -> None:
-    """Print a listing as a table, one row per id, its source last."""
+    """Print a listing as a table, one row per id, its source last; a source that all share is said once, below."""
     shown = _SHOWN[answer["kind"]]
-    out = table(f"{len(answer['items'])} {answer['kind']}", "id", *(title for _, _, title in shown), "source")
-    out.columns[-1].justify = "left"
+    shared = len({row["source"] for row in answer["items"]}) == 1
+    titles = [title for _, _, title in shown] + ([] if shared else ["source"])
+    out = table(f"{len(answer['items'])} {answer['kind']}", "id", *titles)
+    if not shared:
+        out.columns[-1].justify = "left"
     for row in answer["items"]:
         cells = []
         for key, scale, _ in shown:
             value = row[key]
             cells.append("" if value is None else str(value) if scale is None else f"{value / scale:,.4g}")
-        out.add_row(row["id"], *cells, row["source"])
+        out.add_row(row["id"], *cells, *([] if shared else [row["source"]]))
     console.print(out, highlight=False)
+    if shared:
+        console.print(f"Source: {answer['items'][0]['source']}", highlight=False)

@@ -9,7 +9,7 @@ from .units import seconds
 
 _WORST = 5
 
-_FAMILIES = ("gemm", "attention_prefill", "attention_decode", "moe", "allreduce")
+_FAMILIES = ("gemm", "gemm_closed", "attention_prefill", "attention_decode", "moe", "allreduce")
 
 
 def show_calibration(answer: dict[str, Any], console: Console) -> None:

@@ -1,8 +1,11 @@
 """A picture of a calibration: predicted over measured time against measured time, one panel per kernel family."""
 
 import importlib.util
+import io
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import configs
 
@@ -31,8 +34,8 @@ def check_plot(name: str) -> None:
         raise configs.ConfigError("--plot needs matplotlib: pip install 'llm-lifetime-planner[plot]'")
 
 
-def draw(sets: list[Any], name: str) -> None:
-    """Draw the residuals of `calibration.fitting.Fitted` sets into the file ``name``."""
+def draw(sets: list[Any], name: str) -> bytes:
+    """Return a picture of the residuals of `calibration.fitting.Fitted` sets, in the format that ``name`` ends in."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -46,7 +49,7 @@ def draw(sets: list[Any], name: str) -> None:
         axes.axhspan(0.8, 1.25, color="#eeeeee", zorder=0)
         axes.axhline(1.0, color="#888888", linewidth=0.8)
         for colour, one in zip(_COLOURS * 9, [s for s in sets if s.family == family], strict=False):
-            ratio = 2.718281828459045**one.residuals
+            ratio = np.exp(one.residuals)
             label = f"{one.variant}: {100 * one.facts.mdape:.1f} % median, {100 * one.facts.p90:.0f} % p90"
             size = 14 if len(ratio) < 200 else 2
             axes.scatter(one.columns["seconds"], ratio, s=size, color=colour, label=label, alpha=0.6, linewidths=0)
@@ -57,4 +60,6 @@ def draw(sets: list[Any], name: str) -> None:
         axes.minorticks_off()
         axes.set_ylabel("predicted / measured")
         axes.legend(fontsize=6.5, loc="upper right", framealpha=0.8)
-    figure.savefig(name, dpi=130)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=130, format=Path(name).suffix[1:])
+    return picture.getvalue()
