@@ -42,13 +42,11 @@ class Collective(eqx.Module):
     ``devices`` beyond 8 extrapolates: wire time stays nearly bounded on a switch, but the start grows as for a ring
     (100 - 200 us at 72), where a library would change to trees or to in-switch reduction and take less.
 
-    Errors on runs of 2 - 8 devices, 0.5 kB - 0.5 GB, fitted per chip (median / 90th percentile, per cent): NCCL
-    all-reduce 3 - 5/12 - 17, l40s 8/20; other operations 2 - 6/9 - 26, l40s 5 - 9/22 - 28; torch.distributed 5/21,
-    bridged pairs 1 - 3/7 - 19; vLLM's own kernels 3 - 7/15 - 40 (l40s eager 22/55). h100 and h200 predict each other
-    to 4 - 7; b200 from h100 is off by 27 - 34 (start and hop are 1.9 and 1.3 times h100's). What is left are protocol
-    switches, up to 45 at 4 - 8 MB on b200, where the measured times jump by themselves.
-    Every term is a monomial in bytes and in the rate, so the time is log-convex in both: no second form is needed
-    for a geometric program.
+    Errors by chip are in `configs/kernels`: 3 to 8 % in the median on NCCL's all-reduce of 2 to 8 devices. Constants
+    of h100 and h200 serve each other to 4 - 7 %; b200 from h100 is off by 27 - 34 (start and hop are 1.9 and 1.3 times
+    h100's). What is left are protocol switches, up to 45 % at 4 - 8 MB on b200, where the measured times jump by
+    themselves. Every term is a monomial in bytes and in the rate, so the time is log-convex in both: no second form is
+    needed for a geometric program.
     """
 
     start_s: Scalar

@@ -7,11 +7,9 @@ Kernels differ in what they do with heads == kv_heads and with windows (FlashAtt
 no split of the KV axis, no packing of grouped heads inside a window; FlashAttention-3, Shah et al., arXiv
 2407.08608, and TensorRT-LLM's kernels split always): parameters say which, not names.
 
-Median / 90th percentile absolute error in per cent, constants fitted on the system itself (bf16; FP8 cache):
-h100 5.6/17; 7.9/21, h200 5.7/17; 8.0/21, b200 5.3/14; 7.2/17, a100 5.2/15, l40s 7.4/20; 7.2/29,
-rtx_pro_6000 6.7/20; 7.1/24, b60 7.4/22; 11.2/36. Groups of shapes left out of the fit cost about 1 point, a whole
-head width errs by 6 to 15; h100's constants err by 5.6; 8.1 on h200, h200's on h100 by 6.0; 9.1, those of
-another generation by 20 to 40.
+Errors by chip and cache precision are in `configs/kernels` (5 to 11 % in the median). Groups of shapes left out of the
+fit cost about 1 point, a whole head width errs by 6 to 15 %; constants of h100 and h200 serve each other to 6 % (bf16)
+and 9 % (FP8 cache), those of another generation to 20 to 40 %.
 
 Off: below 1 round of blocks, from 500 to 30000 tokens, by 10 to 20 (how often a kernel splits is a staircase);
 at 64 to 256 tokens and more than 30 rounds up to 30 too slow; heads of 192 over an FP8 cache on b200, a Triton

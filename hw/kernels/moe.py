@@ -118,14 +118,11 @@ class Moe(eqx.Module):
     tiles of 128 rows. ``hbm_fraction`` may pass 1 where the other terms already explain the time, and falls to
     0.13 - 0.19 for fp8 on Hopper, whose CUTLASS kernels stream weights that slowly.
 
-    Errors on vLLM timings by chip and precision (median / 90th percentile, per cent): bf16 h100 6/21, h200 6/21,
-    b200 9/32, l40s 6/25, rtx_pro_6000 6/20, b60 10/38, a100 15/41 (8/29 without expert parallelism, whose routing was
-    drawn otherwise there); fp8 6 - 8/19 - 34; fp8_block 6 - 8/22 - 24; nvfp4 5 - 8/17 - 31; int4 4 - 8/13 - 24; mxfp4
-    weights 6 - 8/20 - 23, but 12 - 13/40 - 46 where gpt-oss and Marlin kernels share a set (4 - 9/15 - 25 apart).
-    Configurations held out cost 0 - 2 more. h100 predicts h200 to 8 - 13 and is predicted to 8 - 20; b200 runs other
-    kernels, and h100's constants miss it by 18 - 320. What is left is systematic: residuals on h100 and h200
-    correlate 0.85 - 0.96 and differ by 3. Off by a factor of two where inter/tp is no multiple of 16 and
-    on a100 at many tokens for experts as wide as 14336.
+    Errors by chip and precision are in `configs/kernels`: 4 to 10 % in the median, 11 to 12 % for mxfp4 weights where
+    gpt-oss and Marlin kernels share a set (4 to 9 % apart). Configurations held out cost 0 to 2 points more. h100
+    predicts h200 to 8 - 13 % and is predicted to 8 - 20 %; b200 runs other kernels, and h100's constants miss it by 18
+    - 320 %. What is left is systematic: residuals on h100 and h200 correlate 0.85 - 0.96 and differ by 3 %. Off by a
+    factor of two where inter/tp is no multiple of 16, and on a100 at many tokens for experts as wide as 14336.
     """
 
     start_s: Scalar

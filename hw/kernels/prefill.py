@@ -4,11 +4,9 @@ The time is a launch, rounds of tiles, the last tile of the longest row, and two
 activations and cache writes through memory, and the causal products on the matrix units (FlashAttention-2, Dao,
 arXiv 2307.08691, for the tiles; FlashAttention-3, Shah et al., arXiv 2407.08608, for the share of the softmax).
 
-Median / 90th percentile absolute error in per cent, constants fitted on the system itself (bf16; FP8 cache):
-h100 7.2/23; 9.0/27, h200 7.3/24; 8.8/25, b200 5.9/18; 8.0/32, a100 4.8/21, l40s 6.6/22; 9.3/37,
-rtx_pro_6000 5.5/20; 8.9/36, b60 8.3/29; 6.1/34. Groups of shapes left out of the fit cost about 1 point,
-a whole head width errs by 7 to 19; h100's constants err by 7.4; 8.7 on h200, h200's on h100 by 7.3; 9.1, those
-of another generation by 14 to 29.
+Errors by chip and cache precision are in `configs/kernels` (5 to 9 % in the median). Groups of shapes left out of the
+fit cost about 1 point, a whole head width errs by 7 to 19 %; constants of h100 and h200 serve each other to 7 % (bf16)
+and 9 % (FP8 cache), those of another generation to 14 to 29 %.
 
 No call with an FP8 cache passes the bf16 peak (best 1954 of 2250 TFLOP/s, b200), and most are slower than with
 bf16, so the bf16 peak is the yardstick of both.
