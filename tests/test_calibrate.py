@@ -137,6 +137,7 @@ def test_several_chips_need_a_folder(timings, tmp_path, capsys):
         (["calibrate", "--grid"], "needs a value"),
         (["calibrate", "here"], "does not belong here"),
         (["validate", "--kernels", "nothing"], "no such file"),
+        (["validate", "--chip", "h100-sxm"], "give both"),
         (["validate", "--kernel", "x"], "did you mean '--kernels'"),
         (["validate", "--kernels", ""], "empty"),
     ],
@@ -166,6 +167,11 @@ def test_timings_of_an_unknown_chip_ask_for_its_name(timings, tmp_path, capsys):
     code, _, err = run(capsys, "validate", "--kernels", str(alien))
     assert code == 2
     assert "warp9" in err
+    code, out, _ = run(capsys, "validate", "--kernels", str(alien), "--chip", str(tmp_path / "x.toml"), "--json")
+    assert code == 0
+    group = json.loads(out)["gemm"][0]
+    assert (group["system"], group["basis"]) == ("warp9", "calibrated")
+    assert group["mdape"] < 0.04
 
 
 def test_too_few_timings_are_refused(timings, tmp_path, capsys):

@@ -17,8 +17,10 @@ _LABEL = {"attention_prefill": "kv_dtype", "attention_decode": "kv_dtype"}
 _CLOSED = {"gemm": "gemm_closed"}
 
 
-def validate(tables: Sequence[Timings]) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+def validate(tables: Sequence[Timings], given: str | None = None) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
     """Return, by family, the errors of the constants in use on every group of rows, and warnings on rows left out.
+
+    ``given`` names the chip of systems that are not known here.
 
     A group is one system, number format and, for collectives, operation and library. ``mdape`` and ``p90`` are the
     median and the 90th percentile of |predicted / measured - 1|, ``bias`` the median of predicted / measured - 1;
@@ -34,7 +36,7 @@ def validate(tables: Sequence[Timings]) -> tuple[dict[str, list[dict[str, Any]]]
         for table in tables:
             for system in table.systems:
                 rows = table.select(table.columns["system"] == system)
-                chip = system_to_chip(system)
+                chip = system_to_chip(system) or given
                 if chip is None:
                     warnings.append(
                         f"{rows.rows} {table.family} rows of '{configs.shown(system)}' left out: no such chip here."

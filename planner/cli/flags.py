@@ -194,3 +194,6 @@ class Validate(Output):
     kernels: Annotated[
         str | None, _flag("Kernel timings: a file or folder in any layout that `calibrate --from` reads.", "PATH")
     ] = None
+    chip: Annotated[
+        str | None, _flag("Chip of timings that do not name a known one: an id of `list chips` or a TOML file.", "ID")
+    ] = None

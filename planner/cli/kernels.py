@@ -68,12 +68,15 @@ def validate(asked: dict[str, Any]) -> dict[str, Any]:
     """
     from ..calibration import validate as checks
 
+    if "kernels" not in asked and "chip" in asked:
+        raise InputError("--chip says whose timings --kernels are: give both")
     if "kernels" not in asked:
         message = "errors of the shipped constants on the timings they were fitted to"
         return {"schema": "validate/1", "status": "shipped", "message": message, **checks.shipped(), "warnings": []}
+    chip = configs.load_chip(asked["chip"]).id if "chip" in asked else None
     _use_cache()
-    tables, warnings = read(Path(asked["kernels"]))
-    found, more = checks.validate(tables)
+    tables, warnings = read(Path(asked["kernels"]), chip)
+    found, more = checks.validate(tables, chip)
     rows = sum(group["rows"] for groups in found.values() for group in groups)
     message = f"{rows:,} timings predicted"
     return {"schema": "validate/1", "status": "predicted", "message": message, **found, "warnings": warnings + more}
