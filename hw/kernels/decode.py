@@ -9,7 +9,7 @@ no split of the KV axis, no packing of grouped heads inside a window; FlashAtten
 
 Errors by chip and cache precision are in `configs/kernels` (5 to 11 % in the median). Groups of shapes left out of the
 fit cost about 1 point, a whole head width errs by 6 to 15 %; constants of h100 and h200 serve each other to 6 % (bf16)
-and 9 % (FP8 cache), those of another generation to 20 to 40 %.
+and 9 % (FP8 cache), h100's err by 29 and 42 % on b200.
 
 Off: below 1 round of blocks, from 500 to 30000 tokens, by 10 to 20 (how often a kernel splits is a staircase);
 at 64 to 256 tokens and more than 30 rounds up to 30 too slow; heads of 192 over an FP8 cache on b200, a Triton

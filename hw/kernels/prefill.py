@@ -6,7 +6,7 @@ arXiv 2307.08691, for the tiles; FlashAttention-3, Shah et al., arXiv 2407.08608
 
 Errors by chip and cache precision are in `configs/kernels` (5 to 9 % in the median). Groups of shapes left out of the
 fit cost about 1 point, a whole head width errs by 7 to 19 %; constants of h100 and h200 serve each other to 7 % (bf16)
-and 9 % (FP8 cache), those of another generation to 14 to 29 %.
+and 9 % (FP8 cache), h100's err by 17 and 22 % on b200.
 
 No call with an FP8 cache passes the bf16 peak (best 1954 of 2250 TFLOP/s, b200), and most are slower than with
 bf16, so the bf16 peak is the yardstick of both.

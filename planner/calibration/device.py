@@ -45,7 +45,7 @@ class Device:
         facts = configs.load_chip(name) if name else None
         stats = {} if on_cpu else (device.memory_stats() or {})
         memory = float(stats.get("bytes_limit") or (facts.hbm_bytes if facts else _host_bytes()))
-        cores = facts.cores if facts else float(len(os.sched_getaffinity(0)) if on_cpu else 1)
+        cores = facts.cores if facts else float(_cpu_count() if on_cpu else 1)
         cache = facts.cache_bytes if facts else _cpu_cache_bytes()
         return Device(kind, device.platform, jax.device_count(), memory, cores, cache, name)
 
@@ -98,6 +98,11 @@ def chip_tables(device: Device, peaks: dict[str, float], bytes_per_s: float, dat
 
 def _round(value: float) -> float:
     return float(f"{value:.4g}")
+
+
+def _cpu_count() -> int:
+    """Return the processors this process may use; macOS does not say, there it is all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_name() -> str:

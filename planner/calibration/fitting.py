@@ -31,9 +31,7 @@ class Fitted(NamedTuple):
     columns: dict[str, np.ndarray]
 
 
-def fit_sets(
-    table: Timings, chips: dict[str, configs.ChipFacts], start: configs.KernelFacts | None = None
-) -> list[Fitted]:
+def fit_sets(table: Timings, chips: dict[str, configs.ChipFacts]) -> list[Fitted]:
     """Fit every family that reads ``table``, in every variant with `MIN_ROWS` rows or more, over all its systems.
 
     ``chips`` gives the datasheet of each system in the table. Rows whose split is "heldout" check the fit and do not
@@ -110,9 +108,7 @@ def solve(begin: Any, row: Any, seconds: np.ndarray, groups: np.ndarray, chosen:
     return fit_jit(_seconds, begin, picked, jnp.asarray(seconds[index]), jnp.asarray(cluster), jnp.asarray(weight))
 
 
-@eqx.filter_jit
-def _predict(model: Any, row: Any) -> Any:
-    return model.seconds(*row)
+_predict = eqx.filter_jit(_seconds)
 
 
 def predict(model: Any, row: Any) -> np.ndarray:

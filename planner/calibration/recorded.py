@@ -44,10 +44,9 @@ def by_chip(
             else:
                 found.setdefault(known, configs.load_chip(known))
                 names[system] = known
-        kept = table.select(np.isin(systems.astype(str), list(names)))
+        kept = table.of_system(names)
         if kept.rows:
-            to = np.array([names[s] for s in kept.columns["system"]], dtype=object)
-            renamed.append(Timings(kept.family, {**kept.columns, "system": to}))
+            renamed.append(kept)
     warnings = [
         f"{count} rows of system '{configs.shown(name)}' left out: it is no chip known here, give one with --chip."
         for name, count in lost.items()

@@ -1,6 +1,6 @@
 """The one table of kernel timings: a family of kernels, its shapes, and the seconds each call took."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +101,12 @@ class Timings:
     def select(self, mask: np.ndarray) -> "Timings":
         """Return the rows of a boolean mask, or of indices; what was dropped before is not counted again."""
         return Timings(self.family, {name: values[mask] for name, values in self.columns.items()})
+
+    def of_system(self, names: Mapping[str, str]) -> "Timings":
+        """Return the rows of the systems among ``names``, each system called by the name it has there."""
+        kept = self.select(np.isin(self.columns["system"].astype(str), list(names)))
+        systems = np.array([names[s] for s in kept.columns["system"]], dtype=object)
+        return Timings(self.family, {**kept.columns, "system": systems})
 
     def merged(self) -> "Timings":
         """Return one row, of median time, for every set of rows alike in all but their seconds."""

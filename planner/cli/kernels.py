@@ -134,7 +134,7 @@ def _timed(
     name = device.chip or str(out)
     chip = configs.chip_of(name, tables_of_chip)
     tables, more = read(log.path, name)
-    tables = [Timings(t.family, {**t.columns, "system": _all(t, name)}) for t in tables]
+    tables = [t.of_system(dict.fromkeys(t.systems, name)) for t in tables]
     with _progress("fitting", recorded.steps(tables)) as tick:
         sets = recorded.constants(tables, {name: chip}, tick)
     _enough(sets.values(), tables)
@@ -144,12 +144,6 @@ def _timed(
     if device.chip is None:
         warnings.append(f"links and power of {device.kind} are assumed, not measured: edit them in {out}.")
     return _answer(asked, sets, [str(out), str(log.path)], device.header(), warnings + more)
-
-
-def _all(table: Timings, name: str) -> Any:
-    import numpy as np
-
-    return np.full(table.rows, name, dtype=object)
 
 
 def _enough(sets: Any, tables: Sequence[Timings]) -> None:

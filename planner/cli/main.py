@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import configs
@@ -81,8 +82,8 @@ def _dispatch(words: list[str]) -> int:
     handlers = {
         "optimize": _optimize,
         "evaluate": _evaluate,
-        "calibrate": _calibrate,
-        "validate": _validate,
+        "calibrate": partial(_kernels, "calibrate"),
+        "validate": partial(_kernels, "validate"),
         "list": _list,
     }
     return handlers[command](rest)
@@ -166,31 +167,18 @@ def _answer(asked: dict[str, Any], command: str, outcome: Any) -> int:
     return 3 if outcome.infeasible else 0
 
 
-def _calibrate(words: Sequence[str]) -> int:
-    asked = parse("calibrate", _form("calibrate"), words)
+def _kernels(command: str, words: Sequence[str]) -> int:
+    """Run `calibrate` or `validate`."""
+    asked = parse(command, _form(command), words)
     _check_save(asked)
-    from .kernels import calibrate
+    from . import kernels
 
-    answer = calibrate(asked)
+    answer = {"calibrate": kernels.calibrate, "validate": kernels.validate}[command](asked)
     _emit(asked, answer)
     if not asked.get("json"):
-        from ..report.kernels import show_calibration
+        from ..report.kernels import show_calibration, show_validation
 
-        show_calibration(answer, _console())
-    return 0
-
-
-def _validate(words: Sequence[str]) -> int:
-    asked = parse("validate", _form("validate"), words)
-    _check_save(asked)
-    from .kernels import validate
-
-    answer = validate(asked)
-    _emit(asked, answer)
-    if not asked.get("json"):
-        from ..report.kernels import show_validation
-
-        show_validation(answer, _console())
+        {"calibrate": show_calibration, "validate": show_validation}[command](answer, _console())
     return 0
 
 
