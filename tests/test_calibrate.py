@@ -174,6 +174,24 @@ def test_timings_of_an_unknown_chip_ask_for_its_name(timings, tmp_path, capsys):
     assert group["mdape"] < 0.04
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("compute_fraction =", "compute_fractoin =", "did you mean 'compute_fraction'"),
+        ("compute_fraction = 0", "compute_fraction = 0.0 # 0", "compute_fraction = 0.0 must be a positive number"),
+    ],
+)
+def test_spoiled_constants_name_their_file(old, new, said, recorded, timings, tmp_path, capsys):
+    spoiled = tmp_path / "spoiled.toml"
+    spoiled.write_text(recorded[1].read_text().replace(old, new))
+    alien = tmp_path / "gemm.csv"
+    alien.write_text(timings.read_text().replace("h100_sxm", "warp9"))
+    code, _, err = run(capsys, "validate", "--kernels", str(alien), "--chip", str(spoiled))
+    assert code == 2
+    assert "spoiled.toml" in err
+    assert said in err
+
+
 def test_too_few_timings_are_refused(timings, tmp_path, capsys):
     few = tmp_path / "gemm.csv"
     few.write_text("\n".join(timings.read_text().splitlines()[:5]))

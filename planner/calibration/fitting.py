@@ -122,20 +122,20 @@ def predict(model: Any, row: Any) -> np.ndarray:
     return np.concatenate(out)
 
 
-def model_of(family: str, values: dict[str, float]) -> Any:
-    """Return the kernel model of ``family`` with these parameters.
+def model_of(family: str, found: configs.KernelSet) -> Any:
+    """Return the kernel model of ``family`` with the parameters of a set.
 
     Raises:
         configs.ConfigError: a parameter is missing, unknown, or not positive.
     """
-    start = FAMILIES[family].start
+    start, values, where = FAMILIES[family].start, found.value, f"{found.origin}: {family}"
     names = [field.name for field in fields(start)]
     for name in values:
         if name not in names:
-            raise configs.ConfigError(f"{family} has no parameter '{name}'{configs.nearest(name, names)}")
+            raise configs.ConfigError(f"{where} has no parameter '{name}'{configs.nearest(name, names)}")
     for name in names:
         if not values.get(name, 0.0) > 0.0:
-            raise configs.ConfigError(f"{family}: parameter {name} = {values.get(name)} must be a positive number")
+            raise configs.ConfigError(f"{where}: parameter {name} = {values.get(name)} must be a positive number")
     return type(start)(**{name: jnp.asarray(values[name], float) for name in names})
 
 

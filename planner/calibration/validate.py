@@ -38,9 +38,8 @@ def validate(tables: Sequence[Timings], given: str | None = None) -> tuple[dict[
                 rows = table.select(table.columns["system"] == system)
                 chip = system_to_chip(system) or given
                 if chip is None:
-                    warnings.append(
-                        f"{rows.rows} {table.family} rows of '{configs.shown(system)}' left out: no such chip here."
-                    )
+                    left = f"{rows.rows} {table.family} rows of '{configs.shown(system)}' left out"
+                    warnings.append(f"{left}: no such chip here, name it with --chip.")
                     continue
                 out.setdefault(table.family, []).extend(_groups(rows, system, configs.load_chip(chip), warnings))
     out = {family: rows for family, rows in out.items() if rows}
@@ -66,7 +65,7 @@ def _groups(table: Timings, system: str, chip: configs.ChipFacts, warnings: list
             continue
         row = rows_of(table.family, variant, one, {system: chip})
         seconds = one["seconds"]
-        sharp = predict(model_of(table.family, found.value), row)
+        sharp = predict(model_of(table.family, found), row)
         group = {
             "system": str(system),
             "dtype": str(label),
@@ -78,7 +77,7 @@ def _groups(table: Timings, system: str, chip: configs.ChipFacts, warnings: list
             group |= {"op": str(one["op"][0]), "kernel": str(one["kernel"][0])}
         closed = facts.sets.get(_CLOSED.get(table.family, ""), {}).get(variant)
         if closed is not None:
-            fast = predict(model_of(_CLOSED[table.family], closed.value), row)
+            fast = predict(model_of(_CLOSED[table.family], closed), row)
             group["closed_mdape"] = errors(fast, seconds)["mdape"]
             group["closed_difference"] = float(np.median(np.abs(fast / sharp - 1.0)))
         outside = ~within(found, one)
