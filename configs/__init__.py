@@ -1,5 +1,18 @@
 """Facts with a source: chips, laws, models, workloads, engines, shapes, energy, scenarios; and the strict loader."""
 
+from .anchors import AnchorFacts as AnchorFacts
+from .anchors import load_anchors as load_anchors
+from .architectures import AttentionFacts as AttentionFacts
+from .architectures import DenseFacts as DenseFacts
+from .architectures import ExpertsFacts as ExpertsFacts
+from .architectures import LatentFacts as LatentFacts
+from .architectures import LayerFacts as LayerFacts
+from .architectures import ModelFacts as ModelFacts
+from .architectures import RecurrentFacts as RecurrentFacts
+from .architectures import count as count
+from .architectures import kv_elements as kv_elements
+from .architectures import kv_elements_per_token as kv_elements_per_token
+from .architectures import state_elements as state_elements
 from .catalog import ids as ids
 from .catalog import path_of as path_of
 from .chips import PRECISIONS as PRECISIONS
@@ -8,6 +21,8 @@ from .chips import chip_of as chip_of
 from .chips import load_chip as load_chip
 from .energy import EnergyFacts as EnergyFacts
 from .energy import load_energy as load_energy
+from .engines import PLANNING_ENGINE as PLANNING_ENGINE
+from .engines import RESIDUALS as RESIDUALS
 from .engines import EngineFacts as EngineFacts
 from .engines import load_engine as load_engine
 from .errors import ConfigError as ConfigError
@@ -20,11 +35,13 @@ from .kernels import kernels_of as kernels_of
 from .kernels import load_kernels as load_kernels
 from .laws import LawFacts as LawFacts
 from .laws import load_law as load_law
-from .models import ModelFacts as ModelFacts
 from .models import load_model as load_model
+from .models import model_named as model_named
+from .scenarios import ESTIMATE_SETTINGS as ESTIMATE_SETTINGS
 from .scenarios import PLAN_SETTINGS as PLAN_SETTINGS
 from .scenarios import SETTINGS as SETTINGS
 from .scenarios import ScenarioFacts as ScenarioFacts
+from .scenarios import load_estimate as load_estimate
 from .scenarios import load_scenario as load_scenario
 from .shapes import ShapeFacts as ShapeFacts
 from .shapes import load_shape as load_shape

@@ -6,7 +6,7 @@ from pathlib import Path
 from .errors import ConfigError, nearest, shown
 
 ROOT = Path(__file__).parent
-KINDS = ("chips", "laws", "models", "workloads", "scenarios", "engines", "shapes", "energy", "kernels")
+KINDS = ("chips", "laws", "models", "workloads", "scenarios", "engines", "shapes", "energy", "kernels", "anchors")
 
 
 @cache

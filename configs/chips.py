@@ -23,6 +23,7 @@ _SCHEMA = {
     "memory": Table(
         {
             "hbm_gb": Number("GB of 1e9 bytes", 1.0, 1e4),
+            "visible_gb": Number("GB of 1e9 bytes that the driver reports", 1.0, 1e4, required=False),
             "hbm_gb_per_s": Number("GB/s of 1e9 bytes", 1.0, 1e6),
         }
     ),
@@ -38,6 +39,7 @@ _SCHEMA = {
             "kind": Text(),
             "gb_per_s": Number("GB/s, one direction, per chip", 1.0, 1e5),
             "domain_chips": Number("chips", 1, 1e5),
+            "ring_chips": Number("chips", 1, 1e5, required=False),
         }
     ),
     "scale_out": Table({"kind": Text(), "gb_per_s": Number("GB/s, one direction, per chip", 0.1, 1e5)}),
@@ -70,8 +72,10 @@ _SCHEMA = {
 class ChipFacts:
     """One chip in SI units. Peaks are dense FLOP/s by precision; links count one direction per chip.
 
-    ``cores`` counts what tiles are scheduled on (multiprocessors, compute units, matrix units) and
-    ``cache_bytes`` the last on-chip memory they share; ``energy`` names the set of energy constants.
+    ``hbm_bytes`` is the advertised capacity, ``visible_bytes`` what the driver reports where that is known: vendors
+    print GiB as GB. A slice of fewer than ``ring_chips`` of a torus has open ends, and its links carry half.
+    ``cores`` counts what tiles are scheduled on (multiprocessors, compute units, matrix units) and ``cache_bytes`` the
+    last on-chip memory they share; ``energy`` names the set of energy constants.
     ``usd_per_hour`` is None for a chip nobody rents out; ``training_mfu`` holds only what was
     measured. ``aliases`` are the names that tables of recorded timings know the chip by.
     ``tables`` keeps the file as read, with the source of each fact.
@@ -83,11 +87,13 @@ class ChipFacts:
     chip_class: str
     peak_flops_per_s: dict[str, float]
     hbm_bytes: float
+    visible_bytes: float
     hbm_bytes_per_s: float
     cores: float
     cache_bytes: float
     link_bytes_per_s: float
     domain_chips: float
+    ring_chips: float
     scale_out_bytes_per_s: float
     power_w: float
     energy: str
@@ -127,11 +133,13 @@ def chip_of(name: str, raw: dict[str, Any]) -> ChipFacts:
         chip_class=raw["class"],
         peak_flops_per_s={p: raw["peak_tflops"][p] * 1e12 for p in PRECISIONS if p in raw["peak_tflops"]},
         hbm_bytes=raw["memory"]["hbm_gb"] * 1e9,
+        visible_bytes=raw["memory"].get("visible_gb", raw["memory"]["hbm_gb"]) * 1e9,
         hbm_bytes_per_s=raw["memory"]["hbm_gb_per_s"] * 1e9,
         cores=raw["cores"]["count"],
         cache_bytes=raw["cores"]["cache_mb"] * 1e6,
         link_bytes_per_s=raw["scale_up"]["gb_per_s"] * 1e9,
         domain_chips=raw["scale_up"]["domain_chips"],
+        ring_chips=raw["scale_up"].get("ring_chips", 1.0),
         scale_out_bytes_per_s=raw["scale_out"]["gb_per_s"] * 1e9,
         power_w=raw["power"]["tdp_w"],
         energy=raw["power"]["energy"],

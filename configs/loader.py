@@ -1,6 +1,6 @@
 """A strict TOML reader: every key known, every number in its unit's range, every table sourced.
 
-A schema is a dict from key to `Number`, `Text`, `Names`, `Table`, `Tables` or `Each`. The reader
+A schema is a dict from key to `Number`, `Text`, `Names`, `Table`, `Tables`, `Rows` or `Each`. The reader
 answers with plain nested dicts in the file's own units; each kind of fact converts once,
 where it is loaded, to SI units.
 """
@@ -64,6 +64,14 @@ class Tables:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """A non-empty list of like tables, in TOML an array of tables."""
+
+    each: Table
+    required: bool = True
+
+
+@dataclass(frozen=True)
 class Each:
     """A table of entries of one kind under names that the file chooses."""
 
@@ -71,7 +79,7 @@ class Each:
     required: bool = True
 
 
-Field = Number | Text | Names | Table | Tables | Each
+Field = Number | Text | Names | Table | Tables | Rows | Each
 
 SOURCE: Mapping[str, Field] = {
     "source": Text(),
@@ -150,6 +158,10 @@ def _value(raw: Any, spec: Field, where: Where) -> Any:
             schema = dict.fromkeys(spec.names, spec.each)
             optional = {k: Table(t.keys, required=False, sourced=t.sourced) for k, t in schema.items()}
             return _table(raw, optional, where)
+        case Rows():
+            if not isinstance(raw, list) or not raw:
+                raise ConfigError(f"{where} must be a list of tables, [[{where.path[-1]}]], at least one")
+            return [_value(row, spec.each, where / str(number)) for number, row in enumerate(raw, 1)]
         case Each():
             if not isinstance(raw, dict) or not raw:
                 raise ConfigError(f"{where} must be a table with at least one entry, not {raw!r}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .catalog import path_of
+from .errors import ConfigError
 from .loader import Names, Number, Text, read_toml
 
 # One entry per question a user can ask; the command line's flags are these keys with dashes.
@@ -37,6 +38,35 @@ PLAN_SETTINGS = {
     "train_tokens": Number("tokens", 1e3, 1e24, required=False),
 }
 
+_WAYS = Number("chips, a whole number", 1, 16384, required=False)
+# What estimate asks: one model on one slice of chips, under one load.
+ESTIMATE_SETTINGS = {
+    "model": Text(required=False),
+    "params": Number("parameters", 1e6, 1e15, required=False),
+    "active_params": Number("parameters used per token", 1e6, 1e15, required=False),
+    "chip": Text(required=False),
+    "chips": _WAYS,
+    "tp": _WAYS,
+    "pp": _WAYS,
+    "dp": _WAYS,
+    "ep": _WAYS,
+    "batch": Number("sequences decoded together", 1.0, 1e9, required=False),
+    "concurrency": Number("requests in flight", 1.0, 1e9, required=False),
+    "request_rate": Number("requests per second", 1e-9, 1e9, required=False),
+    "input_tokens": Number("tokens per prompt", 1.0, 1e8, required=False),
+    "output_tokens": Number("tokens per answer", 1.0, 1e8, required=False),
+    "cached_tokens": Number("tokens per prompt found in the cache", 0.0, 1e8, required=False),
+    "precision": Text(("bf16", "fp8", "int8", "fp4", "int4"), required=False),
+    "kv_precision": Text(("bf16", "fp8"), required=False),
+    "engine": Text(required=False),
+    "tpot_ms": Number("milliseconds", 1e-3, 1e9, required=False),
+    "ttft_ms": Number("milliseconds", 1e-3, 1e9, required=False),
+    "draft_tokens": Number("tokens drafted per step, a whole number", 1, 64, required=False),
+    "accept_tokens": Number("tokens a step yields", 1.0, 65.0, required=False),
+    "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
+}
+_DESCRIBED = {"name": Text(required=False), "source": Text(required=False), "note": Text(required=False)}
+
 
 @dataclass(frozen=True)
 class ScenarioFacts:
@@ -56,8 +86,21 @@ def load_scenario(name: str) -> ScenarioFacts:
         ConfigError: unknown id, unknown setting, or a value outside its range.
     """
     path = path_of("scenarios", name)
-    described = {"name": Text(required=False), "source": Text(required=False), "note": Text(required=False)}
-    raw = read_toml(path, {**described, **SETTINGS, **PLAN_SETTINGS})
+    raw = read_toml(path, {**_DESCRIBED, **SETTINGS, **PLAN_SETTINGS})
     settings = {k: v for k, v in raw.items() if k in SETTINGS}
     plan = {k: v for k, v in raw.items() if k in PLAN_SETTINGS}
     return ScenarioFacts(path.stem, raw.get("name", path.stem), settings, plan, raw)
+
+
+def load_estimate(name: str) -> dict[str, Any]:
+    """Load the settings of an estimate from a TOML file of `ESTIMATE_SETTINGS`.
+
+    Raises:
+        ConfigError: no such file, unknown setting, or a value outside its range.
+    """
+    path = path_of("scenarios", name)
+    raw = read_toml(path, {**_DESCRIBED, **SETTINGS, **PLAN_SETTINGS, **ESTIMATE_SETTINGS})
+    for key in raw:
+        if key not in ESTIMATE_SETTINGS and key not in _DESCRIBED:
+            raise ConfigError(f"{path}: {key} belongs to optimize, not to estimate")
+    return {k: v for k, v in raw.items() if k in ESTIMATE_SETTINGS}

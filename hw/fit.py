@@ -42,7 +42,7 @@ def fit(
     measured_s: Float[Array, " rows"],
     cluster: Int[Array, " rows"],
     weight: Float[Array, " rows"],
-    prior_log_sd: float = PRIOR_LOG_SD,
+    prior_log_sd: float | Float[Array, " parameters"] = PRIOR_LOG_SD,
 ) -> Fit:
     """Minimise the Huber loss of log(seconds(model, row) / measured_s) by Levenberg-Marquardt.
 

@@ -49,12 +49,12 @@ def without(words: list[str], flag: str) -> list[str]:
 TYPED: dict[str, tuple[list[str], list[str]]] = {
     # commands
     "mistyped command": (["optimise"], ["'optimise'", "did you mean 'optimize'?"]),
-    "unlike any command": (["xyz"], ["'xyz'", "optimize, evaluate, calibrate, validate, list"]),
+    "unlike any command": (["xyz"], ["'xyz'", "optimize, evaluate, estimate, calibrate, validate, list"]),
     "flag before the command": (
         ["--lifetime-tokens", "1e15"],
-        ["'--lifetime-tokens'", "optimize, evaluate, calibrate, validate, list"],
+        ["'--lifetime-tokens'", "optimize, evaluate, estimate, calibrate, validate, list"],
     ),
-    "empty command": ([""], ["command ''", "optimize, evaluate, calibrate, validate, list"]),
+    "empty command": ([""], ["command ''", "optimize, evaluate, estimate, calibrate, validate, list"]),
     # words that are not flag and value
     "mistyped flag": ([*ASK, "--tpot", "40"], ["'--tpot'", "did you mean '--tpot-ms'?"]),
     "mistyped switch": ([*ASK, "--jsn"], ["'--jsn'", "did you mean '--json'?"]),
@@ -107,7 +107,7 @@ TYPED: dict[str, tuple[list[str], list[str]]] = {
     "mistyped law": ([*ASK, "--law", "epoch-2025"], ["law 'epoch-2025'", "did you mean 'epoch-2024'?"]),
     "unlike any law": ([*ASK, "--law", "qqqq"], ["law 'qqqq'", "besiroglu-2024", "hoffmann-2022"]),
     "mistyped workload": ([*ASK, "--workload", "chta"], ["workload 'chta'", "did you mean 'chat'?"]),
-    "unknown engine": ([*ASK, "--engine", "vllm"], ["engine 'vllm'", "tensorrt-llm"]),
+    "unknown engine": ([*ASK, "--engine", "trtllm"], ["engine 'trtllm'", "tensorrt-llm"]),
     "mistyped scenario": ([*ASK, "--scenario", "defualt"], ["scenario 'defualt'", "did you mean 'default'?"]),
     "unknown precision": ([*ASK, "--precision", "fp16"], ["--precision = 'fp16'", "bf16, fp8, int8, fp4"]),
     "unknown objective": ([*ASK, "--objective", "cost"], ["--objective = 'cost'", "usd, flops, joules"]),

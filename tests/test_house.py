@@ -14,10 +14,10 @@ ALLOWED = {"configs": set(), "hw": set(), "scaling": set(), "planner": {"configs
 FLOORS = (
     ("model", "calibration"),
     ("training", "serving"),
-    ("economics",),
+    ("economics", "runs"),
     ("optimize",),
     ("scenario", "compiled"),
-    ("choices",),
+    ("choices", "estimate"),
     ("infeasible",),
     ("plan",),
     ("report",),

@@ -23,6 +23,7 @@ from hw.kernels import (
     collective,
     decode,
     gemm,
+    latent,
     moe,
     prefill,
 )
@@ -216,3 +217,130 @@ def test_even_experts_share_the_tokens():
 def test_every_format_has_a_peak_that_chips_know():
     assert {f.peak for f in FORMATS.values()} <= set(configs.PRECISIONS)
     assert all(0 < f.element_bytes <= 2 for f in FORMATS.values())
+
+
+def test_latent_decode_is_its_formula_and_reaches_what_flash_mla_states():
+    calls = (1.0, 128.0, 1000.0, 2.0), (128.0, 16.0, 8192.0, 2.0), (64.0, 128.0, 4096.0, 1.0)
+    for batch, heads, tokens, bytes_ in calls:
+        p, shape = latent.PUBLISHED, DecodeShape.latent(batch, heads, tokens, bytes_)
+        compute = 2 * batch * tokens * heads * (576 + 512) / (p.matmul_fraction * 989.4e12)
+        memory = batch * tokens * 576 * bytes_ / (p.hbm_fraction * 3.35e12)
+        again = p.launch_s + math.hypot(compute, memory)
+        assert float(p.seconds(H100, shape)) == pytest.approx(again, rel=1e-6)
+    few, many = (DecodeShape.latent(128.0, heads, 65536.0, 2.0) for heads in (1.0, 4096.0))
+    assert 128 * 65536 * 1152 / float(latent.PUBLISHED.seconds(H100, few)) == pytest.approx(3000e9, rel=0.01)
+    flops = 2 * 128 * 65536 * 4096 * 1088
+    assert flops / float(latent.PUBLISHED.seconds(H100, many)) == pytest.approx(660e12, rel=0.01)
+
+
+def test_latent_decode_takes_a_window_and_grows_with_each_size():
+    shape = DecodeShape.latent(8.0, 128.0, 4096.0, 2.0)
+    base = float(latent.PUBLISHED.seconds(H100, shape))
+    seen = dataclasses.replace(shape, window_tokens=2048.0)
+    assert float(latent.PUBLISHED.seconds(H100, seen)) < base
+    for name in ("batch", "heads", "kv_tokens"):
+        larger = dataclasses.replace(shape, **{name: 2.0 * getattr(shape, name)})
+        assert float(latent.PUBLISHED.seconds(H100, larger)) > base
+
+
+DERIVED = [
+    "gaudi2",
+    "gaudi3",
+    "inferentia2",
+    "tpu-v4",
+    "tpu-v5e",
+    "tpu-v5p",
+    "tpu-v6e",
+    "tpu-v7",
+    "trainium1",
+    "trainium2",
+]
+# What a call takes over its roofline: shapes of one layer of a 70B model on 8 chips and of a mixture of experts.
+PRODUCTS = [(1.0, 4096.0, 4096.0), (32.0, 3584.0, 8192.0), (256.0, 8192.0, 8192.0), (8192.0, 28672.0, 8192.0)]
+DECODES = [(16.0, 8.0, 1.0, 2048.0), (64.0, 8.0, 1.0, 8192.0), (256.0, 32.0, 8.0, 4096.0)]
+PREFILLS = [(1.0, 8.0, 1.0, 2048.0), (4.0, 32.0, 8.0, 8192.0)]
+EXPERTS = [(64.0, 4096.0, 1536.0, 8.0, 128.0), (8192.0, 4096.0, 14336.0, 2.0, 8.0)]
+
+
+def machine(name):
+    chip = configs.load_chip(name)
+    peak = chip.peak_flops_per_s["bf16"]
+    return Rates(peak, chip.hbm_bytes_per_s, chip.cores, chip.cache_bytes, chip.link_bytes_per_s), chip
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_derived_constants_stay_near_the_roofline(name):
+    rates, chip = machine(name)
+    sets = configs.kernels_of(chip).sets
+    peak, hbm = rates.flops_per_s, rates.hbm_bytes_per_s
+    for model, family in ((gemm.Gemm, "gemm"), (gemm.ClosedGemm, "gemm_closed")):
+        for m, n, k in PRODUCTS:
+            roof = max(2 * m * n * k / peak, 2 * (m * k + n * k + m * n) / hbm)
+            taken = float(model(**sets[family]["bf16"].value).seconds(rates, GemmShape(m, n, k, 2.0, 1e9)))
+            assert 1.0 < taken / roof < 1.8, (family, m, n, k)
+    for batch, heads, kv_heads, tokens in DECODES:
+        shape = DecodeShape.grouped(batch, heads, kv_heads, 128.0, tokens, 2.0)
+        taken = float(decode.Decode(**sets["attention_decode"]["bf16"].value).seconds(rates, shape))
+        assert 1.0 < taken / (batch * kv_heads * tokens * 512 / hbm) < 3.0, (batch, tokens)
+    for batch, heads, kv_heads, tokens in PREFILLS:
+        shape = PrefillShape.grouped(batch, heads, kv_heads, 128.0, tokens, 2.0)
+        taken = float(prefill.Prefill(**sets["attention_prefill"]["bf16"].value).seconds(rates, shape))
+        assert 1.0 < taken / (2 * batch * heads * 128 * tokens**2 / peak) < 4.0, (batch, tokens)
+    for tokens, hidden, inter, topk, experts in EXPERTS:
+        shape = MoeShape(tokens, hidden, inter, topk, experts, 1.0, 8.0, 0.0, 3.0, 2.0)
+        touched = 1 - (1 - topk / experts) ** tokens
+        one = 3 * hidden * inter / 8
+        roof = max(2 * tokens * topk * one / peak, touched * experts * one * 2 / hbm)
+        taken = float(moe.Moe(**sets["moe"]["bf16"].value).seconds(rates, shape))
+        assert 1.0 < taken / roof < 2.5, (tokens, experts)
+
+
+def test_collectives_over_a_torus_take_what_the_scaling_book_says():
+    rates, chip = machine("tpu-v5e")
+    sets = configs.kernels_of(chip).sets["allreduce"]
+
+    def seconds(op, size, devices):
+        passes = 2.0 if op == "all_reduce" else 1.0
+        return float(collective.Collective(**sets[op].value).seconds(rates, CollectiveShape(size, devices, passes)))
+
+    wide = 4 * 45e9  # both directions of two axes of 9e10 bytes/s
+    for op, times in (("all_gather", 1.0), ("reduce_scatter", 1.0), ("all_reduce", 2.0)):
+        # V / W, 2 V / W; the book's own measurements reach 0.82 to 0.97 of it.
+        assert times * 1e9 / wide < seconds(op, 1e9, 256.0) < 1.25 * times * 1e9 / wide
+        # whatever the number of chips
+        assert seconds(op, 1e9, 64.0) == pytest.approx(seconds(op, 1e9, 256.0), rel=0.02)
+    assert seconds("all_gather", 32e3 * 4, 4.0) == pytest.approx(8e-6, rel=0.2)  # "closer to 8 us"
+    # A message of S bytes per chip crosses half of sqrt(N) links on average: S sqrt(N) / 2 over all links.
+    assert seconds("alltoall", 1e9, 256.0) == pytest.approx(8 * 1e9 / (0.8 * 2e11), rel=0.02)
+
+
+def test_ideal_constants_are_the_roofline():
+    rates, chip = machine("h100-sxm")
+    sets = configs.kernels_of(chip, "ideal").sets
+    ideal = gemm.Gemm(**sets["gemm"]["fp8"].value)
+    for m, n, k in ((16.0, 8192.0, 8192.0), (4096.0, 8192.0, 8192.0)):
+        roof = max(2 * m * n * k / rates.flops_per_s, 2 * (m * k + n * k + m * n) / rates.hbm_bytes_per_s)
+        assert float(ideal.seconds(rates, GemmShape(m, n, k, 2.0, 1e9))) == pytest.approx(roof, rel=0.01)
+    at_once = CollectiveShape(1e9, 8.0, 2.0)
+    ring = collective.Collective(**sets["allreduce"]["all_reduce"].value)
+    assert float(ring.seconds(rates, at_once)) == pytest.approx(2 * 7 / 8 * 1e9 / rates.link_bytes_per_s, rel=1e-3)
+
+
+@pytest.mark.parametrize("constants", ["tpu", "ideal"])
+def test_derived_constants_have_finite_slopes(constants):
+    """Zeros among them must not make a square root or a power infinitely steep."""
+    rates, chip = machine("tpu-v5e")
+    sets = configs.kernels_of(chip, constants).sets
+    calls = {
+        "gemm": (gemm.Gemm, GemmShape(200.0, 4096.0, 4096.0)),
+        "gemm_closed": (gemm.ClosedGemm, GemmShape(200.0, 4096.0, 4096.0)),
+        "attention_decode": (decode.Decode, DecodeShape.grouped(16.0, 32.0, 8.0, 128.0, 4000.0, 2.0)),
+        "attention_prefill": (prefill.Prefill, PrefillShape.grouped(2.0, 32.0, 8.0, 128.0, 3000.0, 2.0)),
+        "moe": (moe.Moe, MoeShape(100.0, 4096.0, 1536.0, 8.0, 128.0, 1.0, 4.0, 0.0, 3.0, 1.0)),
+        "allreduce": (collective.Collective, CollectiveShape(1e7, 8.0, 2.0)),
+    }
+    for family, (model, shape) in calls.items():
+        variant = "all_reduce" if family == "allreduce" else "bf16"
+        kernel = model(**sets[family][variant].value)
+        slopes = jax.grad(lambda x, k=kernel: k.seconds(x[0], x[1]))((numbers(rates), numbers(shape)))
+        assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(slopes)), family

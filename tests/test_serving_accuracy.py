@@ -10,8 +10,8 @@ import pytest
 import configs
 from hw import Chip, Efficiency, Slice
 from planner.choices import BYTES
-from planner.model import Transformer
-from planner.serving import Precision, Replica, Requests
+from planner.model.transformer import Transformer
+from planner.serving.replica import Precision, Replica, Requests
 
 CHIPS = {
     "A100-80": "a100-sxm", "H100": "h100-sxm", "GH200": "gh200", "B200": "b200-sxm", "GB200": "gb200",
@@ -54,6 +54,7 @@ def predicted(rows, **changes):
     engine = configs.load_engine("tensorrt-llm").efficiency | changes
     chip = [configs.load_chip(CHIPS[row["chip"]]) for row in rows]
     model = [configs.load_model(MODELS[row["model"]]) for row in rows]
+    heads = [m.layers[0].mixer for m in model]  # one kind of layer each
     form = [FORMATS[row["quant"]] for row in rows]
     ratio = [engine["fp4_matmul_ratio"] if f == "fp4" else 1.0 for f in form]
     per_chip = {
@@ -73,10 +74,10 @@ def predicted(rows, **changes):
     replica = Replica(
         Transformer(
             params=jnp.array([m.params for m in model]),
-            layers=jnp.array([m.layers for m in model]),
+            layers=jnp.array([sum(layer.count for layer in m.layers) for m in model]),
             d_model=jnp.array([m.d_model for m in model]),
-            kv_width=jnp.array([m.kv_heads * m.head_dim for m in model]),
-            kv_heads=jnp.array([m.kv_heads for m in model]),
+            kv_width=jnp.array([h.kv_heads * h.key_dim for h in heads]),
+            kv_heads=jnp.array([h.kv_heads for h in heads]),
         ),
         Slice(Chip({"bf16": bf16}, **per_chip), column(rows, lambda r: r["n_chips"]), Efficiency(**engine)),
         Precision(jnp.array([BYTES[f][0] for f in form]), jnp.array(kv), peak, bf16),

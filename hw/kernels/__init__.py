@@ -7,10 +7,9 @@ from .decode import DecodeShape as DecodeShape
 from .gemm import ClosedGemm as ClosedGemm
 from .gemm import Gemm as Gemm
 from .gemm import GemmShape as GemmShape
+from .latent import LatentDecode as LatentDecode
 from .moe import Moe as Moe
 from .moe import MoeShape as MoeShape
-from .precisions import FORMATS as FORMATS
-from .precisions import canonical as canonical
 from .prefill import Prefill as Prefill
 from .prefill import PrefillShape as PrefillShape
 from .rates import Rates as Rates

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import configs
+from configs.formats import FORMATS, canonical
 from hw.kernels import collective, decode, gemm, moe, prefill
-from hw.kernels.precisions import FORMATS, canonical
 from hw.kernels.rates import Rates
 
 Columns = Mapping[str, np.ndarray]

@@ -21,14 +21,27 @@ EXAMPLES = {
         "evaluate --lifetime-tokens 1e15 --quality-like 7B --params 8B --chip h100-sxm --chips-per-replica 1",
         "evaluate --lifetime-tokens 1e14 --params 70B --train-tokens 15T --chip b200-sxm --chips-per-replica 2",
     ),
+    "estimate": (
+        "estimate --model llama-3.3-70b --chip h100-sxm --chips 8",
+        "estimate --model qwen3-30b-a3b --chip b200-sxm --batch 64 --input-tokens 4k --output-tokens 500",
+        "estimate --model deepseek-v3 --chip h200-sxm --chips 8 --tp 1 --dp 8 --ep 8 --concurrency 512 --json",
+        "estimate --params 30B --active-params 3B --chip tpu-v6e --chips 4 --tpot-ms 20 --ttft-ms 500",
+        "estimate --model llama-3.1-8b --chip l40s --request-rate 2 --plot roofline.png",
+    ),
     "list": ("list chips", "list laws --json"),
     "calibrate": (
         "calibrate --grid small",
         "calibrate --out my-gpu.toml && llm-planner optimize --lifetime-tokens 1e13 --chips my-gpu.toml",
         "calibrate --from my-gpu.timings.jsonl --out my-gpu.toml",
         "calibrate --from data/h100_sxm/gemm/vllm/0.24.0 --chip h100-sxm --out h100.toml",
+        "calibrate --from results/ --chip h100-sxm --tp 2 --precision fp8 --engine vllm --out my-engine.toml",
     ),
-    "validate": ("validate", "validate --kernels timings/", "validate --kernels gemm.parquet --json"),
+    "validate": (
+        "validate",
+        "validate --kernels timings/",
+        "validate --serving serving.csv --plot served.png",
+        "validate --serving results/ --chip h100-sxm --tp 2 --precision fp8 --engine my-engine.toml --json",
+    ),
 }
 Objective = Literal["usd", "flops", "joules"]
 PrecisionName = Literal["bf16", "fp8", "int8", "fp4"]
@@ -138,17 +151,19 @@ class List(Output):
 
 @dataclass(frozen=True)
 class Calibrate(Output):
-    """Time kernels on the devices present, or read recorded timings, and fit the constants that predictions stand on.
+    """Time kernels on the devices present, or read recorded timings, and fit the constants that predictions stand on;
+    or read served runs and fit the profile of the engine that served them.
 
-    Writes a chip file that --chips accepts. Every timing is kept in a log beside it as it is taken: a run that
-    is killed goes on where it stopped when started again.
+    Writes a chip file that --chips accepts, or an engine file that --engine accepts. Every timing is kept in a log
+    beside it as it is taken: a run that is killed goes on where it stopped when started again.
     """
 
     from_: Annotated[
         str | None,
         _flag(
             "Fit recorded timings instead: a file or folder of this planner's tables or logs, aiconfigurator's parquet "
-            "tables or Vidur's CSV files.",
+            "tables or Vidur's CSV files; or served runs: a CSV table of them, or JSON files of "
+            "`vllm bench serve --save-result`.",
             "PATH",
             "from",
         ),
@@ -156,7 +171,8 @@ class Calibrate(Output):
     out: Annotated[
         str | None,
         _flag(
-            "The chip file to write (default calibrated.toml); a folder takes one file of constants per chip.", "FILE"
+            "The chip or engine file to write (default calibrated.toml); a folder takes one file per chip or engine.",
+            "FILE",
         ),
     ] = None
     chip: Annotated[
@@ -184,16 +200,61 @@ class Calibrate(Output):
         str | None,
         _flag("Number formats to time, comma-separated: bf16, fp8, int8 (default: what the device has).", "NAME,.."),
     ] = None
+    engine: Annotated[
+        str | None, _flag("With served runs: serving software, an id of `list engines` or a TOML file.", "ID")
+    ] = None
+    model: Annotated[str | None, _flag("With result files of vLLM: the model, where they name another.", "ID")] = None
+    tp: Annotated[float | None, _flag("With result files of vLLM: tensor parallelism (default 1).", "CHIPS")] = None
+    pp: Annotated[float | None, _flag("Likewise: pipeline stages (default 1).", "CHIPS")] = None
+    dp: Annotated[float | None, _flag("Likewise: copies of attention (default 1).", "CHIPS")] = None
+    ep: Annotated[
+        float | None, _flag("Likewise: groups that hold whole experts (default 1, tp x dp with dp).", "CHIPS")
+    ] = None
+    precision: Annotated[
+        Literal["bf16", "fp8", "int8", "fp4", "int4"] | None,
+        _flag(
+            "Likewise: weights and arithmetic (default: by the model's name, else bf16).", "{bf16,fp8,int8,fp4,int4}"
+        ),
+    ] = None
     plot: Annotated[str | None, _flag("Where to draw the residuals: a .png or .svg file.", "FILE")] = None
 
 
 @dataclass(frozen=True)
 class Validate(Output):
-    """Predict recorded timings with the constants in use and show the errors; without flags, the shipped errors."""
+    """Predict recorded timings and served runs with the constants in use and show the errors; without flags, the
+    shipped errors.
+    """
 
     kernels: Annotated[
         str | None, _flag("Kernel timings: a file or folder in any layout that `calibrate --from` reads.", "PATH")
     ] = None
+    serving: Annotated[
+        str | None,
+        _flag(
+            "Served runs: a CSV table of them, JSON files of `vllm bench serve --save-result`, or a folder of either.",
+            "PATH",
+        ),
+    ] = None
     chip: Annotated[
-        str | None, _flag("Chip of timings that do not name a known one: an id of `list chips` or a TOML file.", "ID")
+        str | None,
+        _flag("Chip of timings or results that do not name a known one: an id of `list chips` or a TOML file.", "ID"),
+    ] = None
+    engine: Annotated[
+        str | None, _flag("With served runs: serving software, an id of `list engines` or a TOML file.", "ID")
+    ] = None
+    model: Annotated[str | None, _flag("With result files of vLLM: the model, where they name another.", "ID")] = None
+    tp: Annotated[float | None, _flag("With result files of vLLM: tensor parallelism (default 1).", "CHIPS")] = None
+    pp: Annotated[float | None, _flag("Likewise: pipeline stages (default 1).", "CHIPS")] = None
+    dp: Annotated[float | None, _flag("Likewise: copies of attention (default 1).", "CHIPS")] = None
+    ep: Annotated[
+        float | None, _flag("Likewise: groups that hold whole experts (default 1, tp x dp with dp).", "CHIPS")
+    ] = None
+    precision: Annotated[
+        Literal["bf16", "fp8", "int8", "fp4", "int4"] | None,
+        _flag(
+            "Likewise: weights and arithmetic (default: by the model's name, else bf16).", "{bf16,fp8,int8,fp4,int4}"
+        ),
+    ] = None
+    plot: Annotated[
+        str | None, _flag("Where to draw predicted against measured runs: a .png or .svg file.", "FILE")
     ] = None

@@ -24,6 +24,7 @@ from .files import check_writable, write
 from .values import InputError
 
 _DEFAULT_OUT = "calibrated.toml"
+_RUN_FLAGS = ("engine", "model", "tp", "pp", "dp", "ep", "precision")  # what runs do not say of themselves
 
 
 def calibrate(asked: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +53,14 @@ def calibrate(asked: dict[str, Any]) -> dict[str, Any]:
         for flag in ("grid", "families", "precisions"):
             if flag in asked:
                 raise InputError(f"--{flag} says what to time: it does not go with --from")
+        if _holds_runs(asked["from_"]):
+            from . import serving
+
+            return serving.calibrate(asked, out)
+    for flag in _RUN_FLAGS:
+        if flag in asked:
+            raise InputError(f"--{flag} goes with --from served runs: it does not say how kernels are timed")
+    if "from_" in asked:
         return _recorded(asked, out, chip)
     if out.is_dir():
         raise InputError(
@@ -68,11 +77,22 @@ def validate(asked: dict[str, Any]) -> dict[str, Any]:
     """
     from ..calibration import validate as checks
 
-    if "kernels" not in asked and "chip" in asked:
-        raise InputError("--chip says whose timings --kernels are: give both")
-    if "kernels" not in asked:
-        message = "errors of the shipped constants on the timings they were fitted to"
-        return {"schema": "validate/1", "status": "shipped", "message": message, **checks.shipped(), "warnings": []}
+    if "kernels" not in asked and "serving" not in asked:
+        if "chip" in asked:
+            raise InputError("--chip says whose timings --kernels, or whose results --serving, are: give both")
+        for flag in ("plot", *_RUN_FLAGS):
+            if flag in asked:
+                raise InputError(f"--{flag} says how served runs were taken or shown: give --serving too")
+        from ..runs import validation
+
+        message = "errors of the shipped constants on the timings and runs they were fitted to"
+        found = {**checks.shipped(), "serving": validation.shipped()}
+        return {"schema": "validate/1", "status": "shipped", "message": message, **found, "warnings": []}
+    for flag in ("plot", *_RUN_FLAGS):
+        if flag in asked and "serving" not in asked:
+            raise InputError(f"--{flag} goes with --serving: it says how served runs were taken")
+    if "serving" in asked:
+        return _with_serving(asked)
     chip = configs.load_chip(asked["chip"]).id if "chip" in asked else None
     _use_cache()
     tables, warnings = read(Path(asked["kernels"]), chip)
@@ -80,6 +100,25 @@ def validate(asked: dict[str, Any]) -> dict[str, Any]:
     rows = sum(group["rows"] for groups in found.values() for group in groups)
     message = f"{rows:,} timings predicted"
     return {"schema": "validate/1", "status": "predicted", "message": message, **found, "warnings": warnings + more}
+
+
+def _with_serving(asked: dict[str, Any]) -> dict[str, Any]:
+    from . import serving
+
+    _use_cache()
+    found, message, warnings = serving.validate(asked)
+    answer = {"schema": "validate/1", "status": "predicted", "message": message}
+    if "kernels" in asked:
+        timed = validate({k: v for k, v in asked.items() if k in ("kernels", "chip", "json", "save")})
+        answer = {**timed, "message": f"{timed['message']}, {message}"}
+        warnings = [*timed["warnings"], *warnings]
+    return {**answer, "serving": found, "warnings": warnings}
+
+
+def _holds_runs(path: str) -> bool:
+    from ..runs.readers import holds_runs
+
+    return holds_runs(path)
 
 
 def _names(asked: dict[str, Any], flag: str, allowed: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from .values import InputError, parse, settings
 COMMANDS = {
     "optimize": "choose size, tokens, chip, replica, precision and batch at the least lifetime cost",
     "evaluate": "cost a given plan the same way",
+    "estimate": "say how fast one model runs on one slice of chips, at what cost, and how sure",
     "calibrate": "time kernels here, or read recorded timings, and write a chip file",
     "validate": "show predicted against measured kernel times",
     "list": "show chips, laws, models, workloads, prices, scenarios and constants with their sources",
@@ -82,6 +83,7 @@ def _dispatch(words: list[str]) -> int:
     handlers = {
         "optimize": _optimize,
         "evaluate": _evaluate,
+        "estimate": _estimate,
         "calibrate": partial(_kernels, "calibrate"),
         "validate": partial(_kernels, "validate"),
         "list": _list,
@@ -115,9 +117,9 @@ def _help(command: str) -> None:
 
 
 def _form(command: str) -> type:
-    from . import flags
+    from . import estimate_flags, flags
 
-    return getattr(flags, command.capitalize())
+    return getattr(estimate_flags if command == "estimate" else flags, command.capitalize())
 
 
 def _optimize(words: Sequence[str]) -> int:
@@ -155,6 +157,20 @@ def _evaluate(words: Sequence[str]) -> int:
     return _answer(asked, "evaluate", outcome)
 
 
+def _estimate(words: Sequence[str]) -> int:
+    asked = parse("estimate", _form("estimate"), words, configs.ESTIMATE_SETTINGS)
+    _check_save(asked)
+    from . import estimate
+
+    answer = estimate.estimate(asked)
+    _emit(asked, answer)
+    if not asked.get("json"):
+        from ..report.estimate import show
+
+        show(answer, _console())
+    return 3 if answer["status"] == "infeasible" else 0
+
+
 def _answer(asked: dict[str, Any], command: str, outcome: Any) -> int:
     from ..report.document import document
 
@@ -169,7 +185,7 @@ def _answer(asked: dict[str, Any], command: str, outcome: Any) -> int:
 
 def _kernels(command: str, words: Sequence[str]) -> int:
     """Run `calibrate` or `validate`."""
-    asked = parse(command, _form(command), words)
+    asked = parse(command, _form(command), words, configs.ESTIMATE_SETTINGS)
     _check_save(asked)
     from . import kernels
 

@@ -7,10 +7,12 @@ from dataclasses import fields
 from typing import Any
 
 import configs
-from configs.loader import Number, Text
+from configs.loader import Field, Number, Text
 
 from ..scenario import QUALITIES
 
+_SPECS: dict[str, Field] = {**configs.SETTINGS, **configs.PLAN_SETTINGS}
+_SWITCHES = ("json", "disaggregated")
 _SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _NUMBER = re.compile(r"\$?([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBtT]?)")
 
@@ -33,13 +35,13 @@ def flag_of(name: str) -> str:
     return "--" + name.removesuffix("_").replace("_", "-")
 
 
-def check(name: str, value: Any) -> Any:
-    """Return the setting's value, a number or a name, once it is within its range.
+def check(name: str, value: Any, specs: Mapping[str, Field] = _SPECS) -> Any:
+    """Return the setting's value, a number or a name, once it is within the range that ``specs`` state.
 
     Raises:
         InputError: not a number, out of range, or not one of the names allowed.
     """
-    spec = configs.PLAN_SETTINGS.get(name) or configs.SETTINGS.get(name)
+    spec = specs.get(name)
     flag = flag_of(name)
     if isinstance(spec, Number):
         found = number(value)
@@ -66,8 +68,8 @@ def _example(spec: Number) -> str:
     return f"{min(max(10.0, spec.low), spec.high):g}"
 
 
-def parse(command: str, form: type, words: Sequence[str]) -> dict[str, Any]:
-    """Return the flags in ``words`` as checked values by field name of the dataclass ``form``.
+def parse(command: str, form: type, words: Sequence[str], specs: Mapping[str, Field] = _SPECS) -> dict[str, Any]:
+    """Return the flags in ``words`` as values by field name of the dataclass ``form``, checked against ``specs``.
 
     Raises:
         InputError: an unknown, repeated or valueless flag, a stray word, or a bad value.
@@ -93,16 +95,17 @@ def parse(command: str, form: type, words: Sequence[str]) -> dict[str, Any]:
         name = flags[flag]
         if name in out:
             raise InputError(f"{flag} is given twice")
-        if name == "json":
+        if name in _SWITCHES:
             if eq:
-                raise InputError("--json takes no value")
+                raise InputError(f"{flag} takes no value")
             out[name] = True
             continue
         if not eq:
             if not left or left[0].startswith("--"):
                 raise InputError(f"{flag} needs a value")
             value = left.pop(0)
-        out[name] = value if name in ("scenario", "save", "chips", "chip", "kind") else check(name, value)
+        plain = name in ("scenario", "save", "chip", "kind") or (name == "chips" and specs is _SPECS)
+        out[name] = value if plain else check(name, value, specs)
         if isinstance(out[name], str) and not out[name].strip():
             raise InputError(f"{flag} is empty")
     return out

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from hw import Scalar
 
-from ..serving import OperatingPoint
+from ..serving.replica import OperatingPoint
 from ..training import TrainingRun
 from .demand import Demand
 

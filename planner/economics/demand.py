@@ -4,7 +4,7 @@ import equinox as eqx
 
 from hw import Scalar
 
-from ..serving import Requests
+from ..serving.replica import Requests
 
 
 class Demand(eqx.Module):

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from hw import Scalar
 
-from ..model import BuildableShape
+from ..model.buildable import BuildableShape
 from .describe import busy_replicas, describe, log_limits, useful_batch
 from .interior_point import Solution, minimise
 from .problem import Problem

@@ -6,8 +6,8 @@ from jaxtyping import Array, Float
 from hw import Scalar
 
 from ..economics import Bill, Fleet
-from ..model import Transformer
-from ..serving import OperatingPoint
+from ..model.transformer import Transformer
+from ..serving.replica import OperatingPoint
 from .bisection import bisect
 from .problem import LIMITS, Problem
 

@@ -14,8 +14,8 @@ from hw import Chip, Efficiency, Part, Scalar, Slice, scaled
 from scaling import ChinchillaLaw
 
 from ..economics import Demand, Slo
-from ..model import ShapeLaw, Transformer
-from ..serving import OperatingPoint, Precision, Replica, Requests
+from ..model.transformer import ShapeLaw, Transformer
+from ..serving.replica import OperatingPoint, Precision, Replica, Requests
 from ..training import TRAINING_PRECISION, TrainingRun
 
 LIMITS = ("hbm", "tpot", "ttft", "batch")  # the order of `Problem.limit_functions`

@@ -1,5 +1,6 @@
 """The shipped facts by kind, each with its source."""
 
+from math import inf
 from typing import Any
 
 from rich.console import Console
@@ -58,11 +59,34 @@ def _laws() -> list[dict[str, Any]]:
 
 
 def _models() -> list[dict[str, Any]]:
-    return [
-        {"id": m.id, "name": m.name, "params": m.params, "layers": m.layers, "d_model": m.d_model, "heads": m.heads,
-         "kv_heads": m.kv_heads, "source": m.tables["architecture"]["source"]}
-        for m in map(configs.load_model, configs.ids("models"))
-    ]  # fmt: skip
+    out = []
+    for m in map(configs.load_model, configs.ids("models")):
+        size = {"params": m.params, "active_params": m.active_params, "d_model": m.d_model}
+        cached = {
+            "kv_bytes_per_token": _BF16_BYTES * configs.kv_elements_per_token(m),
+            "state_elements": configs.state_elements(m),
+        }
+        layers = {"layers": sum(layer.count for layer in m.layers), "kind": _kind(m), "weights": m.weights}
+        sources = {"source": m.tables["architecture"]["source"], "params_source": m.tables["parameters"]["source"]}
+        out.append({"id": m.id, "name": m.name, **size, **layers, **cached, **sources})
+    return out
+
+
+_BF16_BYTES = 2.0
+
+
+def _kind(model: configs.ModelFacts) -> str:
+    """Say in a few words what a model is made of: dense or experts, and every mixer that is not plain attention."""
+    experts = any(isinstance(layer.feedforward, configs.ExpertsFacts) for layer in model.layers)
+    mixers = [layer.mixer for layer in model.layers]
+    named = {
+        "MLA": any(isinstance(m, configs.LatentFacts) for m in mixers),
+        "indexer": any(isinstance(m, configs.LatentFacts) and m.index_topk for m in mixers),
+        "window": any(isinstance(m, configs.AttentionFacts) and m.window_tokens < inf for m in mixers),
+        "recurrent": any(isinstance(m, configs.RecurrentFacts) for m in mixers),
+        "parallel": model.parallel_blocks,
+    }
+    return ", ".join(["MoE" if experts else "dense", *(word for word, there in named.items() if there)])
 
 
 def _workloads() -> list[dict[str, Any]]:
@@ -91,11 +115,28 @@ def _scenarios() -> list[dict[str, Any]]:
 
 
 def _engines() -> list[dict[str, Any]]:
-    return [
-        {"id": e.id, "name": e.name, **e.efficiency, "accuracy": e.accuracy, "chips": list(e.chips),
-         "source": e.tables["efficiency"]["source"]}
-        for e in map(configs.load_engine, configs.ids("engines"))
-    ]  # fmt: skip
+    out = []
+    for e in map(configs.load_engine, configs.ids("engines")):
+        # A table that says of how many engines is of their rows together: it stands in, and is no error of this one.
+        own = {
+            kind: e.residuals[kind] for kind in _ENGINE_KINDS if "engines" not in e.residuals.get(kind, {"engines": 0})
+        }
+        errors = {f"{kind}_mdape": own[kind]["mdape"] if kind in own else None for kind in _ENGINE_KINDS}
+        rows = e.fitted.get("rows", 0)
+        run = {"engine": e.engine, "versions": list(e.versions), "precisions": list(e.precisions)}
+        chips = {"chips": list(e.chips), "chips_measured": " ".join(e.chips) if rows else "none"}
+        limits = {k: v for k, v in e.limits.items() if isinstance(v, float) and k != "reserve_gb"}
+        fitted = {"profile": e.profile, "limits": limits, "residuals": e.residuals}
+        # Efficiencies of the search, which other profiles borrow.
+        search = {**e.efficiency, "accuracy": e.accuracy} if "efficiency" in e.tables else {}
+        source = e.tables["profile"]["source"]
+        out.append(
+            {"id": e.id, "name": e.name, **run, **chips, "rows": rows, **errors, **fitted, **search, "source": source}
+        )
+    return out
+
+
+_ENGINE_KINDS = ("dense", "experts", "tpot", "ttft")
 
 
 def _kernels() -> list[dict[str, Any]]:
@@ -134,7 +175,13 @@ _SHOWN = {
         ("training_mfu", 1, "MFU"),
     ),
     "laws": (("E", 1, "E"), ("A", 1, "A"), ("B", 1, "B"), ("alpha", 1, "alpha"), ("beta", 1, "beta")),
-    "models": (("params", 1e9, "B params"), ("layers", 1, "layers"), ("d_model", 1, "width"), ("kv_heads", 1, "KV")),
+    "models": (
+        ("params", 1e9, "B params"),
+        ("active_params", 1e9, "active"),
+        ("layers", 1, "layers"),
+        ("kv_bytes_per_token", 1e3, "KV kB"),
+        ("kind", None, "kind"),
+    ),
     "workloads": (("input_tokens", 1, "input"), ("output_tokens", 1, "output"), ("cached_fraction", 1, "cached")),
     "prices": (
         ("usd_per_hour", 1, "$/h"),
@@ -160,17 +207,34 @@ _SHOWN = {
         ("joules_per_link_byte", 1e-12, "link"),
         ("idle_fraction", 1, "idle"),
     ),
-    "engines": (("matmul_fraction", 1, "matmul"), ("hbm_fraction", 1, "HBM"), ("link_fraction", 1, "link")),
+    "engines": (
+        ("engine", None, "software"),
+        ("rows", 1, "runs"),
+        ("dense_mdape", 0.01, "dense %"),
+        ("experts_mdape", 0.01, "MoE %"),
+        ("tpot_mdape", 0.01, "TPOT %"),
+        ("ttft_mdape", 0.01, "TTFT %"),
+        ("chips_measured", None, "measured on"),
+    ),
+}
+
+
+# What is said below a table whose sources are too many or too long to show beside it.
+_BELOW = {
+    "models": "KV: bf16, per token. Sources are in the files and in --json.",
+    "engines": "Median errors on measured runs: throughput of dense models and of those with experts, time per output "
+    "token and to the first one. What a profile without runs stands on is in its file, as all sources are.",
 }
 
 
 def show_listing(answer: dict[str, Any], console: Console) -> None:
     """Print a listing as a table, one row per id, its source last; a source that all share is said once, below."""
-    shown = _SHOWN[answer["kind"]]
-    shared = len({row["source"] for row in answer["items"]}) == 1
+    kind = answer["kind"]
+    shown = _SHOWN[kind]
+    shared = kind in _BELOW or len({row["source"] for row in answer["items"]}) == 1
     titles = [title for _, _, title in shown] + ([] if shared else ["source"])
-    out = table(f"{len(answer['items'])} {answer['kind']}", "id", *titles)
-    if not shared:
+    out = table(f"{len(answer['items'])} {kind}", "id", *titles)
+    if not shared or kind in _BELOW:
         out.columns[-1].justify = "left"
     for row in answer["items"]:
         cells = []
@@ -179,5 +243,7 @@ def show_listing(answer: dict[str, Any], console: Console) -> None:
             cells.append("" if value is None else str(value) if scale is None else f"{value / scale:,.4g}")
         out.add_row(row["id"], *cells, *([] if shared else [row["source"]]))
     console.print(out, highlight=False)
-    if shared:
+    if kind in _BELOW:
+        console.print(_BELOW[kind], highlight=False)
+    elif shared:
         console.print(f"Source: {answer['items'][0]['source']}", highlight=False)

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
+from .serving import show_engines, show_serving, show_shipped
 from .tables import table
 from .units import seconds
 
@@ -14,6 +15,9 @@ _FAMILIES = ("gemm", "gemm_closed", "attention_prefill", "attention_decode", "mo
 
 def show_calibration(answer: dict[str, Any], console: Console) -> None:
     """Print the sets fitted: errors first, then the files they went to."""
+    if "engines" in answer:
+        show_engines(answer, console)
+        return
     for chip in answer["chips"]:
         rows = table(chip["chip"], "kernel", "set", "timings", "median error", "p90", "unseen")
         for one in chip["sets"]:
@@ -60,7 +64,8 @@ def _show_residuals(one: dict[str, Any], console: Console) -> None:
 
 def show_validation(answer: dict[str, Any], console: Console) -> None:
     """Print predicted against measured, one table per family."""
-    console.print(f"{answer['message'].capitalize()}.", style="bold", highlight=False)
+    message = answer["message"]
+    console.print(f"{message[:1].upper()}{message[1:]}.", style="bold", highlight=False)
     for family in _FAMILIES:
         groups = answer.get(family)
         if not groups:
@@ -79,6 +84,9 @@ def show_validation(answer: dict[str, Any], console: Console) -> None:
                 cells += ["" if one["unseen_mdape"] is None else _percent(one["unseen_mdape"])]
             rows.add_row(*cells)
         console.print(rows, highlight=False)
+    if "serving" in answer:
+        console.print()
+        {"predicted": show_serving, "shipped": show_shipped}[answer["status"]](answer["serving"], console)
     _show_warnings(answer, console)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import configs
 
 _ENDINGS = (".png", ".svg")
-_COLOURS = (
+COLOURS = (
     "#0072B2",
     "#D55E00",
     "#009E73",
@@ -48,7 +48,7 @@ def draw(sets: list[Any], name: str) -> bytes:
         axes = figure.add_subplot(lines, columns, number)
         axes.axhspan(0.8, 1.25, color="#eeeeee", zorder=0)
         axes.axhline(1.0, color="#888888", linewidth=0.8)
-        for colour, one in zip(_COLOURS * 9, [s for s in sets if s.family == family], strict=False):
+        for colour, one in zip(COLOURS * 9, [s for s in sets if s.family == family], strict=False):
             ratio = np.exp(one.residuals)
             label = f"{one.variant}: {100 * one.facts.mdape:.1f} % median, {100 * one.facts.p90:.0f} % p90"
             size = 14 if len(ratio) < 200 else 2

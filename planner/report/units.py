@@ -17,11 +17,28 @@ def dollars(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return a duration in the unit it is spoken in: 40.0 ms, 1.25 s."""
-    for scale, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if abs(value) >= scale:
+    """Return a duration in the unit it is spoken in: 40.0 ms, 1.25 s, 1,820 s."""
+    if abs(value) >= 999.5:
+        return f"{value:,.0f} s"
+    for scale, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")):
+        if abs(value) >= scale * (1.0 - 5e-4):  # 0.9996 is 1 s, not 1e+03 ms
             return f"{value / scale:.3g} {name}"
     return f"{value:.3g} s"
+
+
+def price(usd: float) -> str:
+    """Return US dollars as a price list prints them: $132, $1.10, $0.295, $0.0375."""
+    if abs(usd) >= 99.95:
+        return f"${usd:,.0f}"
+    if abs(usd) >= 0.0995:
+        return f"${usd:.2f}" if abs(usd) >= 0.9995 else f"${usd:.3f}"
+    return f"${usd:.3g}"
+
+
+def gigabytes(value: float) -> str:
+    """Return bytes in GB of 1e9: 65.2 GB, 0.3 GB, 1,340 GB."""
+    giga = value / 1e9
+    return f"{giga:,.1f} GB" if abs(giga) < 999.95 else f"{giga:,.0f} GB"
 
 
 def percent(fraction: float) -> str:
@@ -36,3 +53,8 @@ def energy(joules: float) -> str:
         if abs(hours) >= scale:
             return f"{hours / scale:.3g} {name}"
     return f"{hours:.3g} Wh"
+
+
+def energy_per(joules: float) -> str:
+    """Return energy of one thing: 1.2 J, 350 mJ."""
+    return f"{joules:.3g} J" if abs(joules) >= 0.9995 else f"{1e3 * joules:.3g} mJ"

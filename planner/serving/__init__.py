@@ -1,7 +1,1 @@
-"""Serving: step times, capacity and latency of one replica."""
-
-from .replica import OperatingPoint as OperatingPoint
-from .replica import Pass as Pass
-from .replica import Precision as Precision
-from .replica import Replica as Replica
-from .replica import Requests as Requests
+"""Serving: what a pass asks of the chips, how long it takes, what fits, and the steady state of requests."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from hw import Operation, Part, Scalar, Slice, Sum, total
 
-from ..model import Transformer
+from ..model.transformer import Transformer
 
 ACTIVATION_BYTES = 2.0  # activations and all-reduce messages are bf16 in the engines fitted
 

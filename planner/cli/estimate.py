@@ -1,0 +1,70 @@
+"""The command estimate: flags and their file into a question, the answer into a document and a picture."""
+
+from typing import Any
+
+import configs
+
+from .files import check_writable, write
+from .values import InputError, flag_of
+
+_WHOLE = ("chips", "tp", "pp", "dp", "ep", "draft_tokens")
+# Flags of which one in the command line replaces every one in the file.
+_EITHER = (("model", "params"), ("batch", "concurrency", "request_rate"))
+
+
+def estimate(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of `estimate`, once its picture is written.
+
+    Raises:
+        InputError: a bad flag. configs.ConfigError: a bad name or file.
+    """
+    given = settings(asked)
+    if "plot" in asked:
+        from ..report.residuals import check_plot
+
+        check_writable("--plot", asked["plot"])
+        check_plot(asked["plot"])
+    from ..estimate.answer import estimate as answer_of
+    from ..estimate.question import Question
+    from ..report.verdict import verdict
+
+    answer = answer_of(Question.of(given))
+    if answer["status"] != "infeasible":
+        answer["message"] = verdict(answer)
+    if "plot" in asked and answer["status"] != "infeasible":
+        from ..report.roofline import draw
+
+        write("--plot", asked["plot"], draw(answer, asked["plot"]))
+        answer["files"] = [asked["plot"]]
+    return answer
+
+
+def settings(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of an estimate: flags over those of ``--scenario``, names known, wholes whole.
+
+    Raises:
+        InputError: a flag is missing, or is a fraction. configs.ConfigError: a name or file that is not known.
+    """
+    given = {k: v for k, v in asked.items() if k in configs.ESTIMATE_SETTINGS}
+    known = configs.load_estimate(asked["scenario"]) if "scenario" in asked else {}
+    for names in _EITHER:
+        if any(name in given for name in names):
+            known = {k: v for k, v in known.items() if k not in names}
+    out = {**known, **given}
+    for name in _WHOLE:
+        if name in out and out[name] != round(out[name]):
+            unit = "tokens" if name == "draft_tokens" else "chips"
+            raise InputError(f"{flag_of(name)} = {out[name]:g} must be a whole number of {unit}")
+    if "active_params" in out and "params" not in out:
+        raise InputError("--active-params goes with --params: a model of --model has its own count")
+    if "model" not in out and "params" not in out:
+        raise InputError("--model is missing: give one of 'llm-planner list models', for instance llama-3.3-70b")
+    if "chip" not in out:
+        raise InputError("--chip is missing: give one of 'llm-planner list chips', for instance h100-sxm")
+    # Names are looked up here as well, so that a mistyped one is told before jax is loaded.
+    for name, load in (("chip", configs.load_chip), ("engine", configs.load_engine), ("model", configs.load_model)):
+        if name in out:
+            load(out[name])
+    if asked.get("disaggregated"):
+        out["disaggregated"] = True
+    return out

@@ -1,0 +1,1 @@
+"""Served runs as measured: read, predicted, compared, and engine profiles fitted to them."""

@@ -1,0 +1,104 @@
+"""Reads served runs from files and folders: tables of runs, and result files of vLLM's benchmark."""
+
+import csv
+from pathlib import Path
+
+import configs
+from configs import ConfigError, shown
+
+from . import serving_table, vllm_result
+from .run import Left, Run
+from .vllm_result import Deployment
+
+_PARTS = ("chip", "tp", "pp", "dp", "ep", "precision", "model")
+
+
+def read(path: str, deployed: Deployment, stated: tuple[str, ...] = ()) -> tuple[list[Run], list[Left], list[str]]:
+    """Return the runs of a file, or of every file below a folder that holds runs, what is left out, and warnings.
+
+    ``stated`` names the flags of the deployment that were given: tables name chips and layouts themselves.
+
+    Raises:
+        configs.ConfigError: nothing there that can be read, or a flag that tables do not take.
+    """
+    root = Path(path)
+    files = _files(root)
+    runs: list[Run] = []
+    left: list[Left] = []
+    warnings: list[str] = []
+    engine = None if deployed.engine is None else configs.load_engine(deployed.engine)
+    for file in files:
+        if is_table(file) or (file == root and file.suffix.lower() != ".json"):
+            if stated:
+                raise ConfigError(
+                    f"--{stated[0]} goes with result files of vLLM: {shown(file.name)} is a table of runs"
+                )
+            found, out = serving_table.read(str(file), engine)
+        elif vllm_result.holds_results(file) or file == root:
+            found, out = vllm_result.read(file, deployed)
+        else:
+            warnings.append(f"{shown(file.name)}: skipped, it holds no served runs.")
+            continue
+        runs += found
+        left += out
+    if not runs and not left:
+        raise ConfigError(f"{shown(path)}: no file in it holds served runs ({_known()})")
+    return runs, left, warnings
+
+
+def _known() -> str:
+    return (
+        f"known are CSV tables with the columns {', '.join(serving_table.COLUMNS)} and JSON files of "
+        "`vllm bench serve --save-result`"
+    )
+
+
+def holds_runs(path: str) -> bool:
+    """Say whether a file, or any file below a folder, holds served runs rather than timings of kernels."""
+    try:
+        return any(is_table(file) or _is_result(file) for file in _files(Path(path)))
+    except ConfigError:
+        return False
+
+
+def is_table(file: Path) -> bool:
+    """Say whether ``file`` is a table of runs, by its header."""
+    if file.suffix.lower() not in (".csv", ".txt"):
+        return False
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            header = next(csv.reader(lines), [])
+    except (OSError, ValueError, csv.Error):
+        return False
+    return {"framework", "isl", "osl"} <= set(header)
+
+
+def _is_result(file: Path) -> bool:
+    if file.suffix.lower() != ".json":
+        return False
+    try:
+        with file.open(encoding="utf-8-sig") as text:
+            start = text.read(4096)
+    except (OSError, ValueError):
+        return False
+    # A log of kernel timings says so at once; a whole file is read only where its beginning allows it.
+    return '"timings/' not in start and vllm_result.holds_results(file)
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        if path.is_file():
+            return [path]
+        if not path.is_dir():
+            raise ConfigError(f"{shown(str(path))}: no such file or folder")
+        inside = sorted(f for f in path.rglob("*") if f.suffix.lower() in (".csv", ".json") and f.is_file())
+    except (OSError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{shown(str(path))}: cannot be read ({error})") from None
+    return [f for f in inside if not any(part.startswith(".") for part in f.relative_to(path).parts)]
+
+
+def parts_given(asked: dict[str, object]) -> tuple[str, ...]:
+    """Return which flags of a deployment were given."""
+    return tuple(name for name in _PARTS if name in asked)
