@@ -286,9 +286,9 @@ def test_save_writes_what_json_prints_whole_or_not_at_all(ask, run, tmp_path, mo
 
 @pytest.mark.parametrize("flag", ["--save", "--plot"])
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(flag, refused, monkeypatch):
-    import planner.estimate
+    from planner.estimate import answer
 
-    monkeypatch.setattr(planner.estimate, "estimate", lambda question: pytest.fail("the answer was made first"))
+    monkeypatch.setattr(answer, "estimate", lambda question: pytest.fail("the answer was made first"))
     assert "no directory" in refused([*ASK, flag, "no/such/folder/answer.png"])
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import configs
+from configs.formats import FORMATS
 from hw.kernels import (
-    FORMATS,
     CollectiveShape,
     DecodeShape,
     GemmShape,
