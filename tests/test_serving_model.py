@@ -162,6 +162,17 @@ def test_steady_state_conserves_requests(batch, input_tokens, output_tokens):
     assert float(state.ttft_s(model.engine)) > 0.0
 
 
+@pytest.mark.parametrize("batch", [1.0, 2.0, 16.0])
+def test_residence_obeys_littles_law(batch):
+    """In a closed loop sequences in flight are requests per second times the time of a request: little is left out."""
+    model, lengths = instance_of(numbers()), Lengths(4096.0, 0.0, 256.0)
+    state = blend(model, lengths, batch)
+    requests_per_s = float(state.output_tokens_per_s(model.engine)) / 256.0
+    residence = float(state.ttft_s(model.engine) + 255.0 * state.tpot_s(model.engine))
+    # A request also waits for the pass under way, and behind prompts that enter with it: the loop counts neither.
+    assert requests_per_s * residence == pytest.approx(batch, rel=0.08)
+
+
 def test_the_batch_at_a_rate_gives_that_rate():
     model = instance_of(numbers())
     lengths = Lengths(1024.0, 0.0, 256.0)

@@ -5,7 +5,7 @@ from math import ceil, floor, log10
 from typing import Any
 
 from .layouts import layouts
-from .point import Point, rank, within
+from .point import Point, evaluate, rank, within
 from .question import Question
 
 _MOST_CHIPS = 1024
@@ -14,8 +14,7 @@ _HOLDERS = {"memory": "memory holds", "slots": "the engine's slots are", "tokens
 
 def refuse(question: Question, point: Point, batch: float, ranking: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the message, the binding limit and the nearest feasible value; None where the load can run."""
-    memory = point.limits["memory"]
-    if memory < 1.0:
+    if point.cap < 1.0:
         return _too_large(question, point)
     if question.load == "batch" and batch > point.cap:
         limit = min(point.limits, key=lambda name: point.limits[name])
@@ -28,7 +27,7 @@ def refuse(question: Question, point: Point, batch: float, ranking: list[dict[st
             "nearest_feasible": {"batch": float(most)},
         }
     if question.load == "rate":
-        most = float(point.along_cap("output_tokens_per_s")) / question.lengths[2]
+        most = evaluate(question, point.split, point.cap).at("output_tokens_per_s") / question.lengths[2]
         if question.amount > most:
             return {
                 "message": f"{question.amount:g} requests a second are too many: this replica ends {most:.4g}; "

@@ -86,7 +86,7 @@ def peak_of(question: Question, name: str) -> float:
 def _basis(question: Question, name: str) -> str:
     """Return "calibrated" where the chip's own timings or served runs stand behind the time, else "datasheet"."""
     if name in OVERHEADS:
-        return "calibrated"
+        return "calibrated" if question.chip.id in question.engine.chips else "datasheet"
     if name in STREAMS or question.chip.id != question.kernels.id:
         return "datasheet"
     how, sets = question.recipe, question.kernels.sets

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ class Point:
     split: Split
     batch: float
     told: Mapping[str, Any]
+    lengths: tuple[float, ...]
+    tokens_per_step: float = 1.0
 
     def at(self, name: str) -> float:
         """Return one of step_s, tpot_s, ttft_s and output_tokens_per_s at the batch."""
@@ -32,8 +35,15 @@ class Point:
 
     @property
     def limits(self) -> dict[str, float]:
-        """How many sequences can run at once by memory, slots and tokens per pass."""
-        return {name: float(value) for name, value in self.told["limits"].items()}
+        """How many sequences can run at once by memory (whole ones, per copy), slots and tokens per pass."""
+        found = {name: float(value) for name, value in self.told["limits"].items()}
+        copies = self.split.dp
+        # A prompt longer than a pass comes in chunks: one sequence per copy and stage always runs.
+        return {
+            **found,
+            "memory": copies * floor(found["memory"] / copies * (1.0 + 1e-12)),
+            "tokens": max(found["tokens"], float(copies * self.split.pp)),
+        }
 
     @property
     def cap(self) -> float:
@@ -45,10 +55,6 @@ class Point:
         """Batches of the fixed curve and what they give: tpot_s, ttft_s, step_s, output_tokens_per_s."""
         names = ("batches", "tpot_s", "ttft_s", "step_s", "output_tokens_per_s")
         return {name: np.asarray(self.told[name])[1:] for name in names}
-
-    def along_cap(self, name: str) -> float:
-        """Return a quantity of the curve at the largest batch that can run."""
-        return float(self.along(np.array([max(self.cap, 1.0)]))[name][0])
 
     def along(self, batches: np.ndarray) -> dict[str, np.ndarray]:
         """Return the curve at ``batches``, interpolated in logarithms."""
@@ -62,7 +68,8 @@ def evaluate(question: Question, split: Split, batch: float, lengths: tuple[floa
     given = question.numbers() | {"layout": {k: float(v) for k, v in split._asdict().items()}, "batches": batch}
     if lengths is not None:
         given["lengths"] = list(lengths)
-    return Point(split, batch, program(_CURVE, given)(given))
+    per_step = question.speculation[1] if question.speculation else 1.0
+    return Point(split, batch, program(_CURVE, given)(given), tuple(lengths or question.lengths), per_step)
 
 
 def batch_for(question: Question, point: Point) -> float:
@@ -84,7 +91,11 @@ def batch_at_rate(point: Point, output_tokens_per_s: float) -> float:
     if output_tokens_per_s > rising[-1]:
         return float("inf")
     if output_tokens_per_s < rising[0]:
-        return 1.0
+        # Fewer than one sequence on average: passes are those of one, and prompts enter as often as they are asked for.
+        plain, mixed = (sum(float(v[1]) for v in point.told[kind]["seconds"].values()) for kind in ("plain", "mixed"))
+        requests_per_s = output_tokens_per_s / float(point.lengths[2])
+        steps_per_s = output_tokens_per_s / point.tokens_per_step
+        return steps_per_s * plain / (1.0 - requests_per_s * (mixed - plain))
     return float(np.exp(np.interp(np.log(output_tokens_per_s), np.log(rising), np.log(curve["batches"]))))
 
 

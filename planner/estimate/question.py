@@ -148,8 +148,10 @@ def _precision(
     precision = asked.get("precision")
     if precision is None:
         published = {"mxfp4": "fp4", "nvfp4": "fp4"}.get(model.weights or "", model.weights)
-        default = published or ("fp8" if "fp8" in native else "bf16")
-        precision = default if default in native or default == "fp4" else "bf16"
+        common = "fp8" if "fp8" in native else "bf16"
+        default = published or common
+        needs_none = default == "int4" or model.weights == "mxfp4"  # weights alone are narrow
+        precision = default if default in native or needs_none else common
     if precision not in PRECISIONS:
         hint = configs.nearest(precision, PRECISIONS)
         raise configs.ConfigError(

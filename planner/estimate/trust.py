@@ -8,6 +8,8 @@ from ..runs.interval import interval as interval_of
 from .point import Point
 from .question import Question
 
+_MOST_STAGES = 8  # of the pipelines among the runs that profiles were fitted to
+
 
 def interval(question: Question, point: Point) -> dict[str, Any]:
     """Return the 90 % interval of time per token, time to the first one, and throughput, with its basis."""
@@ -49,6 +51,18 @@ def warnings(question: Question, point: Point) -> list[str]:
         out.append("attention over latents (MLA) was not timed: FlashMLA's published rates are taken.")
     if _some(question, RecurrentFacts):
         out.append("recurrent layers are taken to be bound by memory traffic: none was timed.")
+    layers, stages = sum(x.count for x in question.model.layers), point.split.pp
+    if layers % stages:
+        fullest = -(-layers // stages) * stages / layers - 1.0
+        out.append(f"{layers:g} layers on {stages} stages: the fullest holds {100 * fullest:.0f} % more than reckoned.")
+    if stages > _MOST_STAGES:
+        out.append(f"pipelines of more than {_MOST_STAGES} stages were never measured: host work is extrapolated.")
+    if any(x.mixer.index_topk > 0 for x in question.model.layers if isinstance(x.mixer, LatentFacts)):
+        out.append("the sparse indexer is counted while decoding, not for prompts: long ones take longer than said.")
+    if question.speculation:
+        out.append("drafts add their kernels, but no launches of their own, weights or cache: a little too quick.")
+    if point.split.dp > 1:
+        out.append("a prompt's work is spread over the copies of attention: its first token comes later than said.")
     if chip.id not in engine.chips:
         out.append(f"{engine.name} was not fitted on {chip.id}: the interval is that of chips left out of a fit.")
     if point.split.chips > chip.domain_chips:

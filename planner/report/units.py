@@ -56,5 +56,8 @@ def energy(joules: float) -> str:
 
 
 def energy_per(joules: float) -> str:
-    """Return energy of one thing: 1.2 J, 350 mJ."""
+    """Return energy of one thing: 1.2 J, 350 mJ, 247 MJ."""
+    for factor, unit in ((1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ")):
+        if abs(joules) >= 0.9995 * factor:
+            return f"{joules / factor:.3g} {unit}"
     return f"{joules:.3g} J" if abs(joules) >= 0.9995 else f"{1e3 * joules:.3g} mJ"

@@ -146,7 +146,7 @@ def conclude(kept: Kept, engine: Engine) -> tuple[Array, Array, Array, Array]:
     step = at(steps)
     tail = jnp.where(open_loop, 1.0, 1.0 + 0.5 * TAIL / kept.waves)
     served = batch / step * per_step / kept.output_tokens
-    first = at(first_token_s(plain, mixed, kept.share, kept.together))
+    first = at(first_token_s(plain, mixed, kept.share, kept.together, batches))
     own = at((mixed - plain) / kept.together)
     burst = at(plain) + kept.burst * own * 0.5 * (1.0 + 1.0 / kept.chunks)
     # Requests that arrive faster than they are served fill the batch, prompt after prompt, and then queue.

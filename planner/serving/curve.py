@@ -17,7 +17,7 @@ from .device import Device, Timed
 from .engine import Engine
 from .instance import Instance, Step
 from .layout import Layout
-from .steady import Lengths, blend, entering, first_token_s, loads
+from .steady import Lengths, between_tokens_s, blend, entering, first_token_s, loads
 
 BATCHES = 49  # along a curve: from 1 to 65,536 in steps of a third of an octave
 _TOP = 65536.0
@@ -63,9 +63,9 @@ def curve(given: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {"batches": batches, "share": share, "together": together, "prompts_alone": alone}
     total = jnp.broadcast_to(sum(seconds.values(), none[0]), decoding.shape)
     out["step_s"] = (1.0 - share) * total[plain] + share * total[mixed]
-    out["tpot_s"] = out["step_s"] / per_step
-    out["ttft_s"] = first_token_s(total[plain], total[mixed], share, together)
-    out["output_tokens_per_s"] = batches / out["tpot_s"]
+    out["tpot_s"] = between_tokens_s(total[plain], total[mixed], share, batches) / per_step
+    out["ttft_s"] = first_token_s(total[plain], total[mixed], share, together, batches)
+    out["output_tokens_per_s"] = batches / out["step_s"] * per_step
     energy = _joules(given, instance, passes, total)
     for name, part in (("plain", plain), ("mixed", mixed), ("prompt", prompt)):
         flops = {k: layout.pp * sum(t.flops for t in v) for k, v in passes.times.items()}
@@ -136,7 +136,7 @@ def scan(given: Mapping[str, Any], layouts: Mapping[str, Any]) -> dict[str, Any]
         return {
             "tpot_s": tpot,
             "ttft_s": state.ttft_s(instance.engine),
-            "output_tokens_per_s": batches / tpot,
+            "output_tokens_per_s": state.output_tokens_per_s(instance.engine),
             "max_batch": jnp.minimum(jnp.minimum(limits["memory"], limits["slots"]), limits["tokens"]),
         }
 

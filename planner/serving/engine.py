@@ -18,10 +18,10 @@ class Engine(eqx.Module):
     ``decode_ratio``, ``prefill_ratio``, ``expert_ratio``, ``collective_ratio``. ``stream_passes`` counts reads and
     writes of the residual per layer. Per layer and pass ``layer_s``, and ``context_layer_s`` more where prompts are in
     the pass (no recorded graph is replayed); per layer of experts ``expert_layer_s`` and, per token and expert chosen,
-    ``expert_pair_s`` for routing, sorting and gathering; ``hop_s`` per collective; ``step_s`` and ``sequence_s`` per
-    pass and per sequence in it, on the host; ``boundary_sequence_s`` per sequence and boundary between stages, for
-    handing its state on is not hidden behind the device. Where chips share a PCIe bus, collectives run at
-    ``bus_fraction`` of its rate.
+    ``expert_pair_s`` for routing, sorting and gathering; ``hop_s`` per all-reduce; ``step_s`` and ``sequence_s`` per
+    pass and per sequence in it, on the host; ``boundary_sequence_s`` per sequence, at every stage for each boundary of
+    the pipeline, for handing its state on is not hidden behind the device. Where chips share a PCIe bus, collectives
+    run at ``bus_fraction`` of its rate.
 
     Of the memory that weights and ``reserve_bytes`` leave, KV gets ``kv_fraction``. At most ``max_batch`` sequences
     and ``max_tokens`` tokens share a pass of one data-parallel copy.

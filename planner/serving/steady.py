@@ -63,17 +63,18 @@ class Blend(eqx.Module):
         return (1.0 - self.share) * both[0] + self.share * both[1]
 
     def tpot_s(self, engine: Engine) -> Array:
-        """Return the mean seconds between two tokens of one sequence."""
-        return self.step_s(engine) / self.tokens_per_step
+        """Return the mean seconds between two tokens of one sequence, which waits for the others' prompts only."""
+        plain, mixed = engine.total(self.tally)
+        return between_tokens_s(plain, mixed, self.share, self.batch) / self.tokens_per_step
 
     def output_tokens_per_s(self, engine: Engine) -> Array:
         """Return tokens decoded per second by the whole replica."""
-        return self.batch / self.tpot_s(engine)
+        return self.batch / self.step_s(engine) * self.tokens_per_step
 
     def ttft_s(self, engine: Engine) -> Array:
         """Return the mean seconds from a request's arrival to its first token."""
         plain, mixed = engine.total(self.tally)
-        return first_token_s(plain, mixed, self.share, self.together)
+        return first_token_s(plain, mixed, self.share, self.together, self.batch)
 
     def prefill_s(self, engine: Engine) -> Array:
         """Return what one prompt adds to the passes that it shares."""
@@ -81,16 +82,24 @@ class Blend(eqx.Module):
         return (both[1] - both[0]) / self.together
 
 
-def first_token_s(plain: Array, mixed: Array, share: Array, together: Array) -> Array:
+def first_token_s(plain: Array, mixed: Array, share: Array, together: Array, batch: Array) -> Array:
     """Return the mean seconds to the first token, given those of a pass without prompts and of one with ``together``.
 
     A request waits for half a pass, then behind the prompts before it (M/D/1: busy / (1 - busy) / 2 services, Poisson
-    arrivals at the rate at which requests are finished), then for its own pass, or for one per chunk of it.
+    arrivals at the rate at which requests are finished; never for more prompts than there are other sequences), then
+    for its own pass, or for one per chunk of it.
     """
     step = (1.0 - share) * plain + share * mixed
     own = (mixed - plain) / together
     busy = jnp.minimum(share * (mixed - plain) / step, _BUSIEST)
-    return 0.5 * step + 0.5 * busy / (1.0 - busy) * own + plain * jnp.maximum(1.0 / together, 1.0) + own
+    ahead = jnp.minimum(0.5 * busy / (1.0 - busy), jnp.maximum(batch - 1.0, 0.0))
+    return 0.5 * step + ahead * own + plain * jnp.maximum(1.0 / together, 1.0) + own
+
+
+def between_tokens_s(plain: Array, mixed: Array, share: Array, batch: Array) -> Array:
+    """Return the mean seconds of a pass as one of ``batch`` sequences meets it: its own prompt came before."""
+    others = jnp.maximum(batch - 1.0, 0.0) / jnp.maximum(batch, 1.0)
+    return plain + share * others * (mixed - plain)
 
 
 def entering(micro: Array, lengths: Lengths, tokens_per_step: Scalar, most_tokens: Scalar) -> tuple[Array, Array]:
