@@ -15,7 +15,7 @@ from planner.cli.main import main
 from planner.runs import published, serving_table, validation
 from planner.runs.compare import errors, log_ratios
 from planner.runs.interval import interval
-from planner.runs.names import chip_of, engine_of, precision_in
+from planner.runs.names import chip_of, engine_of, precision_in, precision_of
 from planner.runs.predict import Predicted, predict
 from planner.runs.quantiles import FEWEST, conformal
 from planner.runs.readers import holds_runs, read
@@ -475,3 +475,32 @@ def test_no_row_to_predict_says_why():
     _, left = serving_table.parse([(2, {**GOOD, "chip": "H9000"})], "t.csv")
     with pytest.raises(configs.ConfigError, match="1 rows: chip 'H9000' is not known"):
         validation.compare([], left)
+
+
+@pytest.mark.parametrize(
+    ("name", "chip"),
+    [
+        ("H200", "h200-sxm"),
+        ("A100-40", "a100-sxm-40gb"),
+        ("V100", "v100-sxm"),
+        ("B200", "b200-sxm"),
+        ("TPU v5e", "tpu-v5e"),
+    ],
+)
+def test_chips_by_the_names_that_tables_use(name, chip):
+    assert chip_of(name).id == chip
+
+
+@pytest.mark.parametrize(
+    ("text", "precision", "guessed"),
+    [
+        ("MXFP4", "fp4", False),
+        ("W4A8_MXFP4_MXFP8", "fp4", False),
+        ("FP8 per tensor", "fp8", False),
+        ("", "fp8", True),
+        ("secret", "fp8", True),
+    ],
+)
+def test_precisions_by_the_names_that_tables_use(text, precision, guessed):
+    found, guess = precision_of(text, configs.load_chip("h100-sxm"))
+    assert (found, bool(guess)) == (precision, guessed)

@@ -64,7 +64,7 @@ def model_of(name: str, params: float | None, active_params: float | None) -> tu
 
 def precision_of(text: str, chip: configs.ChipFacts) -> tuple[str, str]:
     """Return the precision that a source calls ``text``, and what was guessed: the chip's fp8, or bf16 without it."""
-    found = _PRECISIONS.get(text.strip().lower())
+    found = _PRECISIONS.get(text.strip().lower()) or precision_in(text)
     if found is not None:
         return found, ""
     assumed = "fp8" if "fp8" in chip.peak_flops_per_s else "bf16"
@@ -72,7 +72,7 @@ def precision_of(text: str, chip: configs.ChipFacts) -> tuple[str, str]:
 
 
 def precision_in(name: str) -> str | None:
-    """Return the precision that a checkpoint's name ends on, such as fp8 in meta-llama/Llama-3.1-405B-FP8."""
+    """Return the precision that a name holds, such as fp8 in meta-llama/Llama-3.1-405B-FP8."""
     words = re.split(r"[^a-z0-9]+", name.lower())
     return next((_PRECISIONS[word] for word in _IN_NAMES if word in words), None)
 
