@@ -149,6 +149,21 @@ class List(Output):
     kind: tyro.conf.Positional[Annotated[str | None, _flag("What to list.", "KIND")]] = None
 
 
+# How recorded runs were served, of the two commands that read them.
+_Engine = Annotated[
+    str | None, _flag("With served runs: serving software, an id of `list engines` or a TOML file.", "ID")
+]
+_ResultModel = Annotated[str | None, _flag("With result files of vLLM: the model, where they name another.", "ID")]
+_Tp = Annotated[float | None, _flag("With result files of vLLM: tensor parallelism (default 1).", "CHIPS")]
+_Pp = Annotated[float | None, _flag("Likewise: pipeline stages (default 1).", "CHIPS")]
+_Dp = Annotated[float | None, _flag("Likewise: copies of attention (default 1).", "CHIPS")]
+_Ep = Annotated[float | None, _flag("Likewise: groups that hold whole experts (default 1, tp x dp with dp).", "CHIPS")]
+_ServedIn = Annotated[
+    Literal["bf16", "fp8", "int8", "fp4", "int4"] | None,
+    _flag("Likewise: weights and arithmetic (default: by the model's name, else bf16).", "{bf16,fp8,int8,fp4,int4}"),
+]
+
+
 @dataclass(frozen=True)
 class Calibrate(Output):
     """Time kernels on the devices present, or read recorded timings, and fit the constants that predictions stand on;
@@ -200,22 +215,13 @@ class Calibrate(Output):
         str | None,
         _flag("Number formats to time, comma-separated: bf16, fp8, int8 (default: what the device has).", "NAME,.."),
     ] = None
-    engine: Annotated[
-        str | None, _flag("With served runs: serving software, an id of `list engines` or a TOML file.", "ID")
-    ] = None
-    model: Annotated[str | None, _flag("With result files of vLLM: the model, where they name another.", "ID")] = None
-    tp: Annotated[float | None, _flag("With result files of vLLM: tensor parallelism (default 1).", "CHIPS")] = None
-    pp: Annotated[float | None, _flag("Likewise: pipeline stages (default 1).", "CHIPS")] = None
-    dp: Annotated[float | None, _flag("Likewise: copies of attention (default 1).", "CHIPS")] = None
-    ep: Annotated[
-        float | None, _flag("Likewise: groups that hold whole experts (default 1, tp x dp with dp).", "CHIPS")
-    ] = None
-    precision: Annotated[
-        Literal["bf16", "fp8", "int8", "fp4", "int4"] | None,
-        _flag(
-            "Likewise: weights and arithmetic (default: by the model's name, else bf16).", "{bf16,fp8,int8,fp4,int4}"
-        ),
-    ] = None
+    engine: _Engine = None
+    model: _ResultModel = None
+    tp: _Tp = None
+    pp: _Pp = None
+    dp: _Dp = None
+    ep: _Ep = None
+    precision: _ServedIn = None
     plot: Annotated[str | None, _flag("Where to draw the residuals: a .png or .svg file.", "FILE")] = None
 
 
@@ -239,22 +245,13 @@ class Validate(Output):
         str | None,
         _flag("Chip of timings or results that do not name a known one: an id of `list chips` or a TOML file.", "ID"),
     ] = None
-    engine: Annotated[
-        str | None, _flag("With served runs: serving software, an id of `list engines` or a TOML file.", "ID")
-    ] = None
-    model: Annotated[str | None, _flag("With result files of vLLM: the model, where they name another.", "ID")] = None
-    tp: Annotated[float | None, _flag("With result files of vLLM: tensor parallelism (default 1).", "CHIPS")] = None
-    pp: Annotated[float | None, _flag("Likewise: pipeline stages (default 1).", "CHIPS")] = None
-    dp: Annotated[float | None, _flag("Likewise: copies of attention (default 1).", "CHIPS")] = None
-    ep: Annotated[
-        float | None, _flag("Likewise: groups that hold whole experts (default 1, tp x dp with dp).", "CHIPS")
-    ] = None
-    precision: Annotated[
-        Literal["bf16", "fp8", "int8", "fp4", "int4"] | None,
-        _flag(
-            "Likewise: weights and arithmetic (default: by the model's name, else bf16).", "{bf16,fp8,int8,fp4,int4}"
-        ),
-    ] = None
+    engine: _Engine = None
+    model: _ResultModel = None
+    tp: _Tp = None
+    pp: _Pp = None
+    dp: _Dp = None
+    ep: _Ep = None
+    precision: _ServedIn = None
     plot: Annotated[
         str | None, _flag("Where to draw predicted against measured runs: a .png or .svg file.", "FILE")
     ] = None

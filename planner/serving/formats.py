@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-from configs.formats import FORMATS
-
 
 class Recipe(NamedTuple):
     """Formats by role: projections of attention, dense feed-forward blocks, routed experts, KV cache."""
@@ -41,8 +39,3 @@ def recipe(precision: str, weights: str | None, latent: bool) -> Recipe:
         return RECIPES["mxfp4"]
     found = RECIPES[precision]
     return found._replace(attention="bf16") if precision == "fp4" and latent else found
-
-
-def element_bytes(name: str) -> float:
-    """Return the bytes of one weight with its scales."""
-    return FORMATS[name].element_bytes

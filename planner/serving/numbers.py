@@ -113,7 +113,3 @@ def energy_numbers(chip: configs.ChipFacts, how: Recipe) -> dict[str, Any]:
     )
     constants = configs.load_energy(chip.energy).constants
     return {"constants": constants, "power_w": chip.power_w, "use": use}
-
-
-def _pair(name: str) -> tuple[str, str]:
-    return f"{name} up", f"{name} down"
