@@ -17,6 +17,7 @@ from .catalog import ids as ids
 from .catalog import path_of as path_of
 from .chips import PRECISIONS as PRECISIONS
 from .chips import ChipFacts as ChipFacts
+from .chips import chip_named as chip_named
 from .chips import chip_of as chip_of
 from .chips import load_chip as load_chip
 from .energy import EnergyFacts as EnergyFacts
@@ -25,6 +26,7 @@ from .engines import PLANNING_ENGINE as PLANNING_ENGINE
 from .engines import RESIDUALS as RESIDUALS
 from .engines import EngineFacts as EngineFacts
 from .engines import load_engine as load_engine
+from .engines import usual_engine as usual_engine
 from .errors import ConfigError as ConfigError
 from .errors import nearest as nearest
 from .errors import shown as shown

@@ -1,10 +1,11 @@
 """Chip facts: peaks, memory, cores, links, power, rental price and measured training MFU, each with its source."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from .catalog import path_of
-from .errors import ConfigError
+from .catalog import ids, path_of
+from .errors import ConfigError, closest, shown
 from .kernel_sets import KERNELS
 from .loader import Names, Number, Table, Tables, Text, read_toml
 
@@ -77,7 +78,7 @@ class ChipFacts:
     ``cores`` counts what tiles are scheduled on (multiprocessors, compute units, matrix units) and ``cache_bytes`` the
     last on-chip memory they share; ``energy`` names the set of energy constants.
     ``usd_per_hour`` is None for a chip nobody rents out; ``training_mfu`` holds only what was
-    measured. ``aliases`` are the names that tables of recorded timings know the chip by.
+    measured. ``aliases`` are the names that people and tables know the chip by.
     ``tables`` keeps the file as read, with the source of each fact.
     """
 
@@ -103,12 +104,37 @@ class ChipFacts:
     tables: dict[str, Any]
 
 
+def chip_named(name: str) -> str | None:
+    """Return the id of the chip that people and tables call ``name``, case, marks and brackets ignored; else None."""
+    plain = _plain(name)
+    return _names().get(plain) or _names().get(plain.removeprefix("nvidia"))
+
+
+@cache
+def _names() -> dict[str, str]:
+    found = {known: load_chip(known) for known in ids("chips")}
+    # Ids last: what one chip is called may be another's id.
+    aliases = {_plain(text): known for known, chip in found.items() for text in (*chip.aliases, chip.name)}
+    return {**aliases, **{_plain(known): known for known in found}}
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text.lower().split("(")[0] if c.isalnum())
+
+
 def load_chip(name: str) -> ChipFacts:
-    """Load a chip by id or by path to a TOML file of the same layout.
+    """Load a chip by id, by what people call it, or by path to a TOML file of the same layout.
 
     Raises:
         ConfigError: unknown id, a file that breaks the layout, or one that names an unknown energy or kernel set.
     """
+    if name not in ids("chips") and not name.endswith(".toml"):
+        name = chip_named(name) or name
+        if name not in ids("chips"):
+            called = {text for known in ids("chips") for text in (known, *load_chip(known).aliases)}
+            close = chip_named(closest(name, sorted(called)) or "")
+            hint = f"; did you mean '{close}'?" if close else f"; the ids are {', '.join(ids('chips'))}"
+            raise ConfigError(f"unknown chip '{shown(name)}'{hint}")
     path = path_of("chips", name)
     raw = read_toml(path, _SCHEMA)
     try:

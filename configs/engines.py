@@ -1,4 +1,4 @@
-"""Engine profiles: what share of a chip's datasheet rates serving software reaches, as measured."""
+"""Engine profiles: what serving software adds to the kernels, as measured, and by how much that errs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 from .catalog import path_of
 from .loader import Names, Number, Table, Tables, Text, read_toml
 
-PLANNING_ENGINE = "tensorrt-llm"  # whose efficiencies stand in where a profile has none for the search
-_FRACTION = Number("fraction of the datasheet rate", 0.05, 1.0)
+PLANNING_ENGINE = "tensorrt-llm"  # whose residuals stand in where a profile has none: of the most runs
+_USUAL = {"NVIDIA": PLANNING_ENGINE, "AMD": "vllm-rocm", "Google": "vllm-tpu"}  # by vendor of the chip
+_ANYWHERE = "vllm"  # runs on the others too
 ENGINES = ("tensorrt-llm", "vllm", "sglang", "jetstream", "xla", "ideal")
 # What residuals are kept of: throughput of dense models and of models with experts, as fitted, with the row's chip left
 # out of the fit, and with its model left out; time per output token and to the first one, as fitted.
@@ -90,42 +91,12 @@ _SCHEMA = {
         sourced=False,
     ),
     "residuals": Tables(RESIDUALS, _ERRORS),
-    "efficiency": Table(
-        {
-            "matmul_fraction": _FRACTION,
-            "hbm_fraction": _FRACTION,
-            "link_fraction": _FRACTION,
-            "overlap_exponent": Number("p of the p-norm of compute and memory time", 1.0, 64.0),
-            "hop_latency_s": Number("seconds per all-reduce", 0.0, 1e-2),
-            "layer_overhead_s": Number("seconds per layer and step", 0.0, 1e-2),
-            "sequence_overhead_s": Number("seconds per sequence and step", 0.0, 1e-2),
-            "kv_memory_fraction": Number("fraction of the HBM that weights leave", 0.1, 1.0),
-            "fp4_matmul_ratio": Number("ratio of FP4 to FP8 matmul_fraction", 0.05, 1.0),
-            "prefill_chunk_tokens": Number("tokens per prefill pass", 1.0, 1e6),
-        },
-        required=False,
-    ),
-    "accuracy": Table(
-        {
-            "rows": Number("measured rows", 1, 1e6),
-            "max_batch": Number("sequences in the largest batch measured", 1, 1e9),
-            "mdape": Number("fraction", 0.0, 10.0),
-            "p90": Number("fraction", 0.0, 10.0),
-            "unseen_chip_mdape": Number("fraction", 0.0, 10.0),
-            "other_vendor_mdape": Number("fraction", 0.0, 10.0),
-            "tpot_rows": Number("measured rows", 1, 1e6),
-            "tpot_mdape": Number("fraction", 0.0, 10.0),
-            "tpot_p90": Number("fraction", 0.0, 10.0),
-            "hard_maximum_mdape": Number("fraction", 0.0, 10.0),
-        },
-        required=False,
-    ),
 }
 
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """Fitted efficiencies, ready for `hw.Efficiency`, with the error they leave on the rows they were fitted to.
+    """An engine's profile, with the error it leaves on the runs that it was fitted to.
 
     ``chips``, ``precisions`` and ``models`` list what those rows were measured on (of a profile without rows, what it
     is meant for). ``profile`` and ``limits`` are the parameters of `planner.serving.engine.Engine`; ``kernels`` says
@@ -147,8 +118,6 @@ class EngineFacts:
     precisions: tuple[str, ...]
     models: tuple[str, ...]
     fitted: dict[str, float]
-    efficiency: dict[str, float]
-    accuracy: dict[str, float]
     residuals: dict[str, dict[str, float]]
     tables: dict[str, Any]
 
@@ -163,6 +132,11 @@ class EngineFacts:
         return self.kernels["quantises"] == "apart"
 
 
+def usual_engine(vendor: str) -> str:
+    """Return the id of the engine profile that serves on a vendor's chips where none is asked for."""
+    return _USUAL.get(vendor, _ANYWHERE)
+
+
 def load_engine(name: str) -> EngineFacts:
     """Load an engine profile by id or by path to a TOML file of the same layout.
 
@@ -171,8 +145,6 @@ def load_engine(name: str) -> EngineFacts:
     """
     path = path_of("engines", name)
     raw = read_toml(path, _SCHEMA)
-    old = raw if "efficiency" in raw else read_toml(path_of("engines", PLANNING_ENGINE), _SCHEMA)
-    numbers = {t: {k: v for k, v in old[t].items() if isinstance(v, float)} for t in ("efficiency", "accuracy")}
     return EngineFacts(
         name if name.endswith(".toml") else path.stem,
         raw["name"],
@@ -186,8 +158,6 @@ def load_engine(name: str) -> EngineFacts:
         tuple(raw["precisions"]),
         tuple(raw.get("models", ())),
         raw.get("fitted", {}),
-        numbers["efficiency"],
-        numbers["accuracy"],
         raw.get("residuals", {}),
         raw,
     )

@@ -10,11 +10,20 @@ class ConfigError(ValueError):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of ``names``, or an empty string."""
+    found = closest(name, names)
+    return f"; did you mean '{found}'?" if found else ""
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of ``names`` that ``name`` is a slip, a beginning, or a variant of, if any."""
     lowered = {n.lower().lstrip("-"): n for n in names}
     typed = name.lower().lstrip("-")
-    begun = [n for n in lowered if typed and (n.startswith(typed) or typed.startswith(n))]
-    found = begun[:1] or get_close_matches(typed, list(lowered), n=1, cutoff=0.6)
-    return f"; did you mean '{lowered[found[0]]}'?" if found else ""
+    begun = [n for n in lowered if typed and n.startswith(typed)]
+    inside = [n for n in lowered if n and typed.startswith(n)]
+    close = get_close_matches(typed, list(lowered), n=1, cutoff=0.6)
+    slips = get_close_matches(typed, close, n=1, cutoff=0.85)  # a letter or two
+    found = begun or slips or inside or close
+    return lowered[found[0]] if found else None
 
 
 def shown(value: str) -> str:

@@ -1,7 +1,6 @@
 """What hardware takes: seconds, bytes and joules of chips, links and operations."""
 
 from .chip import Chip as Chip
-from .chip import Efficiency as Efficiency
 from .chip import Scalar as Scalar
 from .chip import Slice as Slice
 from .energy import Energy as Energy

@@ -11,23 +11,37 @@ import numpy as np
 import configs
 
 from .scenario import PRECISION_CHOICES, Scenario
+from .serving.formats import recipe
+from .serving.numbers import device_numbers, engine_numbers
 
 REPLICA_SIZES = (1, 2, 4, 8, 16, 32, 64)
+MOST_TENSOR_CHIPS = 8  # tensor parallelism within a server; more only without a pipeline, where a domain is larger
+MOST_STAGES = 8
 MFU_ROWS = 5  # published runs below which a chip's own median is an anecdote
-LANES = (64, 512)  # choices are padded to one of these, so that one compiled program serves most questions
+LANES = (128, 640)  # choices are padded to one of these, so that one compiled program serves most questions
 
 # Bytes of a weight and of a KV element. FP4 is NVFP4: 4 bits and an 8-bit scale per 16 weights
 # (NVIDIA, "Introducing NVFP4", 2025-06); its engines keep KV in FP8, as FP8 and INT8 ones do here.
 BYTES = {"bf16": (2.0, 2.0), "fp8": (1.0, 1.0), "int8": (1.0, 1.0), "fp4": (0.5625, 1.0)}
 
 
+@cache
+def _kernels(chip: str, constants: str | None) -> configs.KernelFacts:
+    return configs.kernels_of(configs.load_chip(chip), constants)
+
+
 @dataclass(frozen=True)
 class Choice:
-    """One chip, replica size and precision, with the training utilisation it is planned with."""
+    """One chip, replica size, pipeline stages, precision and engine, with the training utilisation it is planned with.
+
+    Of ``n_chips`` chips, each of ``stages`` has n_chips / stages, split by tensor parallelism.
+    """
 
     chip: configs.ChipFacts
     n_chips: int
+    stages: int
     precision: str
+    engine: configs.EngineFacts
     training_mfu: float
     mfu_measured: bool
     usd_per_hour: float | None
@@ -36,25 +50,47 @@ class Choice:
         """Return the choice in SI units as the nested dict that the compiled planner takes."""
         chip = self.chip
         weight, kv = BYTES[self.precision]
+        if self.engine.kernels["kv"] == "bf16":
+            kv = 2.0
         return {
             "chip": {
                 "peak_flops_per_s": {p: chip.peak_flops_per_s.get(p, 1.0) for p in configs.PRECISIONS},
-                "hbm_bytes": chip.hbm_bytes,
+                "hbm_bytes": chip.visible_bytes,
                 "hbm_bytes_per_s": chip.hbm_bytes_per_s,
-                "link_bytes_per_s": chip.link_bytes_per_s,
-                "domain_chips": chip.domain_chips,
-                "scale_out_bytes_per_s": chip.scale_out_bytes_per_s,
                 "power_w": chip.power_w,
                 "usd_per_s": (self.usd_per_hour or 0.0) / 3600.0,
                 "training_mfu": self.training_mfu,
             },
+            "engine": engine_numbers(self.engine),
             "n_chips": float(self.n_chips),
+            "stages": float(self.stages),
             "precision": {
                 "weight_bytes": weight,
                 "kv_bytes": kv,
                 "use": {p: float(p == self.precision) for p in configs.PRECISIONS},
             },
         }
+
+    def machine(self, chip: configs.ChipFacts | None = None, device: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what times the choice's passes: kernels, layout and engine.
+
+        ``chip`` stands in for its own facts; ``device`` is that of another size of the same chip and precision.
+        """
+        chip = chip or self.chip
+        return {
+            "layout": {"tp": self.n_chips / self.stages, "pp": float(self.stages), "dp": 1.0, "ep": 1.0},
+            "device": device or self._device(chip),
+            "engine": engine_numbers(self.engine),
+            "hbm_bytes": chip.visible_bytes,
+        }
+
+    def _device(self, chip: configs.ChipFacts) -> dict[str, Any]:
+        engine = self.engine
+        kernels = _kernels(chip.id, engine.kernels.get("constants"))
+        how = recipe(self.precision, None, latent=False)
+        if engine.kernels["kv"] == "bf16":
+            how = how._replace(kv="bf16")
+        return device_numbers(chip, kernels, engine, how, closed=False)
 
 
 def measured_mfu(chip: configs.ChipFacts) -> float | None:
@@ -91,12 +127,19 @@ def enumerate_choices(scenario: Scenario, sizes: Sequence[int] = REPLICA_SIZES) 
             raise configs.ConfigError(
                 f"--precision '{wanted}' has no matrix units on chip '{chip.id}', which has {', '.join(native)}"
             )
-        mfu = measured_mfu(chip)
+        mfu, engine = measured_mfu(chip), scenario.engine_on(chip)
         for size in sizes:
             for precision in (wanted,) if wanted else PRECISION_CHOICES:
                 if precision in native:
-                    out.append(Choice(chip, size, precision, mfu or typical_mfu(chip.vendor), mfu is not None, price))
+                    trained = mfu or typical_mfu(chip.vendor), mfu is not None
+                    out += [Choice(chip, size, n, precision, engine, *trained, price) for n in stages_of(size, chip)]
     return out
+
+
+def stages_of(size: int, chip: configs.ChipFacts) -> list[int]:
+    """Return how many pipeline stages ``size`` chips may form: tensor parallelism stays within a server of 8."""
+    able = [n for n in (1, 2, 4, MOST_STAGES) if size % n == 0 and size // n <= MOST_TENSOR_CHIPS]
+    return able if 1 in able or chip.domain_chips < size else [1, *able]
 
 
 def stack(choices: Sequence[Choice]) -> tuple[dict[str, Any], np.ndarray]:

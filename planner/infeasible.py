@@ -9,7 +9,7 @@ import numpy as np
 from .choices import Choice
 from .scenario import Scenario
 
-CAPS = ("hbm", "tpot", "ttft")  # the limits that cap a batch, in the order of the compiled planner
+CAPS = ("hbm", "tpot", "ttft", "engine")  # the limits that cap a batch, in the order of the compiled planner
 TOLERANCE = 1e-8  # of ln(use / limit): what rounding leaves of a limit that binds
 
 
@@ -63,11 +63,16 @@ def unreachable(scenario: Scenario, nearest: float | None) -> Infeasible:
     )
 
 
-def over_caps(scenario: Scenario, choices: list[Choice], caps: np.ndarray, whose: str) -> Infeasible:
-    """Explain caps that no choice satisfies; ``caps`` are ln(use / limit) of memory, TPOT and TTFT by choice."""
+def over_caps(
+    scenario: Scenario, choices: list[Choice], caps: np.ndarray, whose: str, known: Mapping[str, float] | None = None
+) -> Infeasible:
+    """Explain caps that no choice satisfies: ``caps`` are ln(use / limit) of `CAPS` by choice.
+
+    ``known`` are nearest values that were tried: they stand in for those that the caps tell.
+    """
     over = caps[:, : len(choices)]
     least = int(np.argmin(over.max(axis=0)))
-    limit = int(np.argmax(over[:, least]))
+    limit = int(np.argmax(over[:3, least]))
     if over[limit, least] < 0:
         raise ArithmeticError("the solver settled on no plan although every limit leaves room")
     choice, excess = choices[least], math.expm1(over[limit, least])
@@ -75,9 +80,15 @@ def over_caps(scenario: Scenario, choices: list[Choice], caps: np.ndarray, whose
     for i, name in ((1, "tpot_ms"), (2, "ttft_ms")):
         if over[i, least] >= 0:
             nearest[name] = scenario.settings[name] * math.exp(over[i, least]) * (1.0 + 1e-6)
+    nearest = nearest | dict(known or {})
+    if limit > 0:
+        name = ("tpot_ms", "ttft_ms")[limit - 1]
+        excess = nearest[name] / scenario.settings[name] - 1.0
     where = f"{choice.n_chips} x {choice.chip.id} in {choice.precision}"
+    if choice.stages > 1:
+        where += f", {choice.stages} stages of a pipeline"
     alone = len(choices) == 1
-    have = choice.chip.hbm_bytes * choice.n_chips
+    have = choice.chip.visible_bytes * choice.n_chips
     if over[0, least] >= 0:
         nearest["replica_hbm_bytes"] = have * math.exp(over[0, least])
     if limit == 0:
@@ -100,25 +111,37 @@ def over_caps(scenario: Scenario, choices: list[Choice], caps: np.ndarray, whose
     return Infeasible("infeasible", CAPS[limit], message, excess, nearest)
 
 
-def unaffordable(scenario: Scenario, choices: Sequence[Choice], caps: np.ndarray, floor: np.ndarray) -> Infeasible:
-    """Explain a budget below the cost of serving anything; ``floor`` is ln(that cost / budget) by choice."""
+def unaffordable(
+    scenario: Scenario, choices: Sequence[Choice], caps: np.ndarray, floor: np.ndarray, needed: float | None = None
+) -> Infeasible:
+    """Explain a budget below the cost of serving anything; ``floor`` is ln(that cost / budget) by choice.
+
+    ``needed`` is a budget in US dollars that is known to be enough.
+    """
     floor = np.where(caps.max(axis=0) < 0, floor, np.inf)
     least, budget = int(np.argmin(floor)), scenario.settings["budget_usd"]
     # The least serving cost, and as much again in hundredths for training anything.
-    choice, needed = choices[least], budget * math.exp(max(floor[least], 0.0)) * 1.05
+    choice = choices[least]
+    told = budget * math.exp(max(floor[least], 0.0)) * 1.05
+    enough = told if needed is None else needed
     return Infeasible(
         "budget-too-small",
         "budget_usd",
         f"serving this demand with even a tiny model on {choice.n_chips} x {choice.chip.id} for "
-        f"{scenario.settings['lifetime_days']:g} days costs about ${needed:,.0f}, over the budget of ${budget:,.0f}: "
+        f"{scenario.settings['lifetime_days']:g} days costs about ${enough:,.0f}, over the budget of ${budget:,.0f}: "
         "raise --budget-usd, allow cheaper --chips, or shorten --lifetime-days",
-        needed / budget - 1.0,
-        {"budget_usd": needed},
+        enough / budget - 1.0,
+        {"budget_usd": enough},
     )
 
 
-def appraisal(scenario: Scenario, choice: Choice, told: Mapping[str, float], tokens_given: bool) -> Infeasible | None:
-    """Return what is wrong with a given plan on ``choice``, described by ``told``, if anything."""
+def appraisal(
+    scenario: Scenario, choice: Choice, told: Mapping[str, float], tokens_given: bool, known: Mapping[str, float]
+) -> Infeasible | None:
+    """Return what is wrong with a given plan on ``choice``, described by ``told``, if anything.
+
+    ``known`` are nearest feasible limits that were tried.
+    """
     target = told["target_loss"]
     floor = told["params_floor"]
     if not tokens_given and not math.isfinite(told["tokens"]):
@@ -152,10 +175,10 @@ def appraisal(scenario: Scenario, choice: Choice, told: Mapping[str, float], tok
         return None
     worst = int(np.argmax(over[:, 0]))
     batch, best = told["batch"], told["useful_batch"]
-    alone = over_caps(scenario, [choice], over, "this plan") if best <= 1.0 else None
+    alone = over_caps(scenario, [choice], over, "this plan", known) if best <= 1.0 else None
     if alone:
         return alone
-    name = ("memory", "--tpot-ms", "--ttft-ms")[worst]
+    name = ("memory", "--tpot-ms", "--ttft-ms", "what the engine runs at once")[worst]
     return Infeasible(
         "infeasible",
         CAPS[worst],

@@ -1,7 +1,7 @@
 """Asks the compiled planner a scenario's question and gathers what it says into an `Outcome`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,13 +9,16 @@ import numpy as np
 
 import configs
 
-from . import compiled
-from .choices import Choice, enumerate_choices, stack
+from .choices import Choice, enumerate_choices
 from .infeasible import CAPS, TOLERANCE, Infeasible, appraisal, is_unreachable, over_caps, unaffordable, unreachable
 from .scenario import Scenario
+from .search import NO_LIMITS, Planner, case_at, plan_at
 
+_LATENCIES = ("tpot_ms", "ttft_ms")
+_TRIES = 8  # of limits that should be feasible
+_MARGIN = 1.0005  # on those found too tight
+_NEAR = 1.04  # a limit is called the nearest feasible one if it is none after division by this
 _ENDLESS_USD = 1e12  # what bounds the least loss that a refusal offers
-_MODULE = "planner.optimize.answer"
 PLAN, BASELINE, BUILDABLE = 0, 1, 2
 
 
@@ -49,117 +52,63 @@ class Outcome:
         return self.choices[self.picked[PLAN]]
 
 
-def _rows(tree: Any, index: Sequence[int]) -> Any:
-    if isinstance(tree, dict):
-        return {key: _rows(value, index) for key, value in tree.items()}
-    return tree[list(index)]
-
-
-def _case(point: Sequence[float] | np.ndarray, **flags: bool) -> dict[str, float]:
-    log_N, log_D, log_B = (float(p) for p in point)
-    named = {"derive_tokens": 0.0, "derive_batch": 0.0, "build": 0.0}
-    return {"log_N": log_N, "log_D": log_D, "log_B": log_B, **named, **{k: float(v) for k, v in flags.items()}}
-
-
-class Planner:
-    """The compiled programs for one scenario and its choices, loaded or compiled side by side."""
-
-    def __init__(self, scenario: Scenario, choices: list[Choice]):
-        self.scenario, self.choices = scenario, choices
-        self.given = scenario.numbers()
-        self.stacked, self.valid = stack(choices)
-        self.budget = scenario.settings.get("budget_usd")
-        self.unsettled = 0
-        programs = [
-            self._program("solve", self.given, self.stacked, self._question()),
-            self._program("differentiate", self.given, self._one(0), self._point(0.0, np.zeros(3), np.zeros(5))),
-            self._program("tell", self.given, _rows(self.stacked, [0] * 3), self._columns([_case(np.zeros(3))] * 3)),
-        ]
-        if self.budget is not None:
-            programs.append(self._program("best_loss", self.given, self.stacked, self.valid, self.budget))
-        compiled.prepare(programs)
-
-    @staticmethod
-    def _program(name: str, *arguments: Any) -> compiled.Program:
-        return compiled.program(f"{_MODULE}:{name}", *arguments)
-
-    def _run(self, name: str, *arguments: Any) -> dict[str, Any]:
-        return self._program(name, *arguments)(*arguments)
-
-    def _one(self, index: int) -> Any:
-        tree = _rows(self.stacked, [index])
-        return _squeeze(tree)
-
-    @staticmethod
-    def _columns(cases: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
-        return {key: np.array([case[key] for case in cases]) for key in cases[0]}
-
-    def _question(self, split: float | None = None) -> dict[str, Any]:
-        return {"valid": self.valid, "free": float(split is None), "split": 0.0 if split is None else split}
-
-    @staticmethod
-    def _point(
-        split: float, point: Sequence[float] | np.ndarray, multipliers: np.ndarray, **flags: bool
-    ) -> dict[str, Any]:
-        named = {"appraise": 0.0, "derive_tokens": 0.0} | {k: float(v) for k, v in flags.items()}
-        log_N, log_D, log_B = (float(p) for p in point)
-        return {"split": split, "log_N": log_N, "log_D": log_D, "log_B": log_B, "multipliers": multipliers, **named}
-
-    def solve(self, given: Mapping[str, Any], split: float | None = None) -> dict[str, Any]:
-        """Return the best plan over all choices; ``split`` holds model size and tokens."""
-        return self._run("solve", given, self.stacked, self._question(split))
-
-    def hardware(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``given`` with hardware to be picked by dollars, or by joules where no choice has a price.
-
-        Choices without a price drop out where others have one: they would look free.
-        """
-        priced = np.array([choice.usd_per_hour is not None for choice in self.choices])
-        if priced.any():
-            self.valid = self.valid * np.pad(priced, (0, len(self.valid) - len(priced))).astype(float)
-        return {**given, "by_flops": 0.0, "by_joules": float(not priced.any())}
-
-    def tell(self, given: Mapping[str, Any], index: Sequence[int], cases: Sequence[Mapping[str, float]]) -> Any:
-        """Describe three cases on the choices ``index``."""
-        return self._run("tell", given, _rows(self.stacked, index), self._columns(cases))
-
-    def differentiate(self, given: Mapping[str, Any], index: int, plan: Mapping[str, Any]) -> Any:
-        """Return the slopes of ln(objective) in every input of one choice."""
-        return self._run("differentiate", given, self._one(index), plan)
-
-    def best_loss(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the least loss that the budget buys on each choice."""
-        return self._run("best_loss", given, self.stacked, self.valid, self.budget)
-
-
-def _squeeze(tree: Any) -> Any:
-    return {k: _squeeze(v) for k, v in tree.items()} if isinstance(tree, dict) else tree[0]
-
-
 def optimize(scenario: Scenario) -> Outcome:
     """Return the cheapest plan for the scenario, or why there is none.
 
     Raises:
         ConfigError: the choices that the scenario names do not go together.
     """
+    return _confirmed(scenario, _optimize)
+
+
+def _confirmed(scenario: Scenario, ask: Callable[[Scenario, Mapping[str, float]], Outcome]) -> Outcome:
+    """Return the answer; latencies that it calls the nearest feasible ones are tried, until they are: and near.
+
+    Caps are told where a choice is most lenient, with the residuals of that place. The plan lies elsewhere.
+    """
+    outcome = ask(scenario, {})
+    known = {k: v for k, v in outcome.infeasible.nearest.items() if k in _LATENCIES} if outcome.infeasible else {}
+    if not known:
+        return outcome
+
+    def found(limits: Mapping[str, float]) -> Mapping[str, float]:
+        again = ask(Scenario({**scenario.settings, **limits}), {}).infeasible
+        return {k: v for k, v in again.nearest.items() if k in _LATENCIES} if again else {}
+
+    for _ in range(_TRIES):
+        short = found(known)
+        if not short:
+            break
+        known = known | {name: value * _MARGIN for name, value in short.items()}
+    while len(known) == 1 and outcome.infeasible is not None and len(outcome.infeasible.nearest) == 1:
+        tighter = {name: value / _NEAR for name, value in known.items()}
+        if any(value <= scenario.settings[name] for name, value in tighter.items()) or found(tighter):
+            break
+        known = tighter
+    return ask(scenario, known)
+
+
+def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
     choices = enumerate_choices(scenario)
     if is_unreachable(scenario):
         return Outcome(scenario, choices, infeasible=unreachable(scenario, _least_loss(scenario, choices)))
     planner = Planner(scenario, choices)
-    given = planner.given
+    given, bought = planner.given, None
     if planner.budget is not None:
-        found = _afford(planner)
+        found, bought = _afford(planner, known)
         if isinstance(found, Infeasible):
             return Outcome(scenario, choices, infeasible=found)
         given = scenario.numbers(target_loss=found)
-    solved = planner.solve(given)
+    solved = planner.solve(given, bought=bought)
     solved["unsettled"] = solved["unsettled"] + planner.unsettled
     if not solved["found"]:
         whose = "even the smallest model that reaches this quality"
-        return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, solved["caps"], whose))
+        return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, solved["caps"], whose, known))
     split = float(solved["split"])
-    plan = planner._point(split, solved["points"][0], solved["multipliers"])
-    slopes = planner.differentiate(given, int(solved["best"]), plan)
+    own = planner.condensed.of(int(solved["lane"]))
+    plan = plan_at(split, solved["points"][0], solved["multipliers"], own)
+    slopes = planner.slopes(given, int(solved["best"]), plan)
+    solved |= planner.certainty(slopes)
     mismatch = abs(float(slopes["log_objective"]) - float(solved["log_objective"]))
     if solved["least_exponent"] < -1e-9 or mismatch > 1e-6:
         raise ArithmeticError("the solver's monomials are not the model's: no certificate can be given")
@@ -169,12 +118,14 @@ def optimize(scenario: Scenario) -> Outcome:
         hardware = planner.solve(given, split)
     picked = (int(hardware["best"]), int(hardware["baseline_best"]))
     points = hardware["points"]
+    own, other = (planner.condensed.of(int(hardware[name])) for name in ("lane", "baseline_lane"))
     cases = [
-        _case(points[0], derive_batch=True),
-        _case(points[1], derive_batch=True),
-        _case(points[0], build=True),
+        case_at(points[0], own, derive_batch=True),
+        case_at(points[1], other, derive_batch=True),
+        case_at(points[0], own, build=True),
     ]
     told = planner.tell(given, [picked[0], picked[1], picked[0]], cases)
+    solved["step_parts"] = planner.condensed.step_parts(given, picked[0], float(points[0][0]), float(points[0][2]))
     return Outcome(
         scenario, choices, {**solved, "hardware_objective": hardware["objective"], "hardware_ok": hardware["ok"]},
         told, picked, slopes, has_baseline=bool(hardware["baseline_found"]), has_hardware=bool(hardware["found"]),
@@ -189,22 +140,45 @@ def _least_loss(scenario: Scenario, choices: list[Choice]) -> float | None:
         return scenario.law.coefficients["E"] * (1.0 + 1e-3)
     if any(c.usd_per_hour is None for c in choices):
         return None
-    found = _afford(Planner(Scenario({**settings, "objective": "usd", "budget_usd": _ENDLESS_USD}), choices))
+    found, _ = _afford(Planner(Scenario({**settings, "objective": "usd", "budget_usd": _ENDLESS_USD}), choices))
     return found * (1.0 + 1e-4) if isinstance(found, float) else None
 
 
-def _afford(planner: Planner) -> float | Infeasible:
-    """Return the best loss that the budget buys over all choices, or why it buys none."""
-    found = planner.best_loss(planner.given)
+def _afford(planner: Planner, known: Mapping[str, float] | None = None) -> tuple[float | Infeasible, Mapping[str, Any]]:
+    """Return the best loss that the budget buys over all choices, or why it buys none, and what each choice buys."""
+    found, loss = _bought(planner)
     n = len(planner.choices)
-    loss = np.where(found["ok"] > 0, found["loss_nats"], np.inf)[:n]
-    if np.isfinite(loss).any():
+    if math.isfinite(loss):
         planner.unsettled = int(found["unsettled"])
-        return float(loss.min())
+        return loss, found
     caps = found["caps"][:, :n]
     if not (caps.max(axis=0) < 0).any():
-        return over_caps(planner.scenario, planner.choices, caps, "even a model of a million parameters")
-    return unaffordable(planner.scenario, planner.choices, caps, found["floor"][:n])
+        return over_caps(planner.scenario, planner.choices, caps, "even a model of a million parameters", known), found
+    needed = _enough(planner)
+    return unaffordable(planner.scenario, planner.choices, caps, found["floor"][:n], needed), found
+
+
+def _bought(planner: Planner) -> tuple[dict[str, Any], float]:
+    found = planner.best_loss(planner.given)
+    loss = np.where(found["ok"] > 0, found["loss_nats"], np.inf)[: len(planner.choices)]
+    return found, float(loss.min())
+
+
+def _enough(planner: Planner) -> float | None:
+    """Return a budget that buys something, at most 4 % above one that does not; None where none was found."""
+    short = float(planner.budget or 0.0)
+    enough = short
+    for _ in range(40):
+        planner.budget = enough = 2.0 * enough
+        if math.isfinite(_bought(planner)[1]):
+            break
+        short = enough
+    else:
+        return None
+    while enough > 1.04 * short:
+        planner.budget = middle = math.sqrt(short * enough)
+        short, enough = (short, middle) if math.isfinite(_bought(planner)[1]) else (middle, enough)
+    return enough * 1.001
 
 
 def evaluate(
@@ -217,6 +191,14 @@ def evaluate(
     Raises:
         ConfigError: more than one chip, a replica size out of the menu, or a budget in place of a quality.
     """
+    given = (params, n_chips, batch, tokens)
+    return _confirmed(scenario, lambda asked, known: _evaluate(asked, known, *given))
+
+
+def _evaluate(
+    scenario: Scenario, known: Mapping[str, float], params: float, n_chips: int, batch: float | None,
+    tokens: float | None,
+) -> Outcome:  # fmt: skip
     if len(scenario.chips) != 1:
         raise configs.ConfigError(f"evaluate needs exactly one --chip, not {len(scenario.chips)}")
     if scenario.quality == "budget_usd":
@@ -232,25 +214,31 @@ def evaluate(
     planner = Planner(scenario, choices)
     given = planner.given
     money = planner.hardware(given) if given["by_flops"] else given
-    solved = planner.solve(money)
-    base = int(solved["baseline_best"])
+    split = float(planner.solve(given)["split"]) if given["by_flops"] else None
+    solved = planner.solve(money, split)
+    base, planner.unsettled = int(solved["baseline_best"]), int(solved["unsettled"])
     point = (math.log(params), math.log(tokens or 1.0), math.log(batch or 1.0))
     flags = {"derive_tokens": tokens is None, "derive_batch": batch is None}
-    cases = [_case(point, **flags), _case(solved["points"][1], derive_batch=True), _case(point, **flags)]
-    told = planner.tell(money, [lanes[0], base, lanes[-1]], cases)
-    cost = told["total_joules" if money["by_joules"] else "total_usd"]
-    excess = np.max([told[f"log_{name}_use"] for name in CAPS], axis=0)
-    other = (excess[2] <= TOLERANCE, -cost[2]) > (excess[0] <= TOLERANCE, -cost[0])
-    lane = lanes[-1] if other else lanes[0]
-    if other:
-        told = {name: rows[[2, 1, 0]] for name, rows in told.items()}
-    at = {name: float(rows[PLAN]) for name, rows in told.items()}
-    infeasible = appraisal(scenario, choices[lane], at, tokens is not None)
+    left = [planner.appraising(money, solved, i, point, flags) for i in lanes]
+    rows = planner.describe(money, lanes, [case_at(point, of, **flags) for of in left])
+    other = case_at(solved["points"][1], planner.condensed.of(int(solved["baseline_lane"])), derive_batch=True)
+    baseline = planner.describe(money, [base], [other])
+    cost = rows["total_joules" if money["by_joules"] else "total_usd"]
+    inside = np.max([rows[f"log_{name}_use"] for name in CAPS], axis=0) <= TOLERANCE
+    best = min(range(len(lanes)), key=lambda i: (not inside[i], float(cost[i])))
+    lane = lanes[best]
+    told = {name: np.array([rows[name][best], baseline[name][0], rows[name][best]]) for name in rows}
+    at = {name: float(values[PLAN]) for name, values in told.items()}
+    if batch is not None and not inside[best]:
+        at["useful_batch"] = planner.largest_batch(money, solved, lane, point, flags)
+    infeasible = appraisal(scenario, choices[lane], at, tokens is not None, known)
     slopes = {}
     if math.isfinite(told["tokens"][PLAN]):
         here = (point[0], math.log(told["tokens"][PLAN]), math.log(told["batch"][PLAN]))
         flags = {"appraise": True, "derive_tokens": tokens is None}
-        slopes = planner.differentiate(given, lane, planner._point(0.0, here, np.zeros(5), **flags))
+        slopes = planner.slopes(given, lane, plan_at(0.0, here, NO_LIMITS, left[best], **flags))
+        solved["step_parts"] = planner.condensed.step_parts(money, lane, here[0], here[2])
+        solved |= {"rounds": planner.condensed.rounds, "times_gap": planner.off_at(money, lane, here, left[best])}
     return Outcome(
         scenario, choices, solved, told, (lane, base), slopes, infeasible,
         appraised=True, has_baseline=bool(solved["baseline_found"]),

@@ -1,7 +1,7 @@
 """The question as asked: settings resolved against the shipped facts, and turned into plain numbers."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import configs
@@ -18,18 +18,22 @@ DEFAULTS: dict[str, Any] = {
     "lifetime_days": 730.0,
     "peak_to_mean": 1.226,
     "max_sparsity": 1.0,
-    "engine": "tensorrt-llm",
 }
 DEFAULT_SOURCES = {
     "chips": "rented by the hour by several clouds; serving speed measured on each or on its sibling (H200: H100)",
     "workload": "Azure conversation service, November 2023; means recalled from the published trace",
     "tpot_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 40 ms, a percentile there, applied to the mean here",
-    "ttft_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 450 ms, with a queue there, without one here",
+    "ttft_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 450 ms, a percentile there, applied to the mean here",
     "lifetime_days": "two years of service, an assumption: it matters only where one replica could serve everything",
     "peak_to_mean": "DeepSeek open-infra-index day 6, 2025-02-28: peak 278 nodes over a mean of 226.75",
 }
 QUALITIES = ("quality_like", "target_loss", "budget_usd")
 SHAPE = "dense-gqa"
+
+
+@cache
+def _engine(name: str) -> configs.EngineFacts:
+    return configs.load_engine(name)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Scenario:
             )
         if "budget_usd" in self.settings and objective != "usd":
             raise configs.ConfigError(f"--budget-usd needs --objective usd, not {objective}")
-        _ = self.law, self.workload, self.engine, self.shape, self.chips
+        _ = self.law, self.workload, self.shape, [self.engine_on(chip) for chip in self.chips]
 
     @cached_property
     def law(self) -> configs.LawFacts:
@@ -84,10 +88,9 @@ class Scenario:
         """Return the request mix that settings may override."""
         return configs.load_workload(self.settings["workload"])
 
-    @cached_property
-    def engine(self) -> configs.EngineFacts:
-        """Return the serving engine's profile."""
-        return configs.load_engine(self.settings["engine"])
+    def engine_on(self, chip: configs.ChipFacts) -> configs.EngineFacts:
+        """Return the profile of the serving engine asked for, or of the usual one on ``chip``."""
+        return _engine(self.settings.get("engine") or configs.usual_engine(chip.vendor))
 
     @cached_property
     def shape(self) -> configs.ShapeFacts:
@@ -99,7 +102,7 @@ class Scenario:
         """Return the chips to choose among, in the order asked; ``all`` means all that the question can use."""
         s = self.settings
         if s["chips"] != ["all"]:
-            found = [configs.load_chip(name) for name in dict.fromkeys(s["chips"])]
+            found = list({chip.id: chip for chip in map(configs.load_chip, s["chips"])}.values())
             if s["chips"] is not DEFAULTS["chips"]:
                 return found
             return [c for c in found if s.get("precision", "bf16") in c.peak_flops_per_s]
@@ -142,5 +145,4 @@ class Scenario:
             "ttft_s": s["ttft_ms"] / 1e3,
             "law": dict(self.law.coefficients),
             "shape": dict(self.shape.fit),
-            "engine": dict(self.engine.efficiency),
         }

@@ -1,14 +1,14 @@
 """The dollar problem written a second time, from its formulas: as a geometric program and as a dense grid.
 
 Nothing of the package is used but its readers of facts (`configs`). ``serve`` is plain arithmetic that
-takes NumPy arrays (the grid) and cvxpy expressions (the geometric program) alike.
+takes NumPy arrays (the grid) and cvxpy expressions (the geometric program) alike. The residuals that complete
+the times are given: three monomials of (N, B), as the planner ended with.
 """
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, reduce
-from operator import add
+from functools import cache
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -21,9 +21,21 @@ CHIPS = {name: configs.load_chip(name) for name in configs.ids("chips")}
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 # Of a weight and of a KV element.
 BYTES = {"bf16": (2.0, 2.0), "fp8": (1.0, 1.0), "int8": (1.0, 1.0), "fp4": (0.5625, 1.0)}
-ENGINE = configs.load_engine("tensorrt-llm").efficiency
+P, SHARE = 8.0, 0.6  # of the p-norm of compute and memory, and of rooflines that the search counts
+VOCABULARY = 128256.0
+Left = dict[str, dict[str, float]]
 SHAPE = configs.load_shape("dense-gqa").fit
 MOST_TOKENS = 1e18  # a choice counts as feasible if it is with this many, as the planner documents
+
+
+_engine = cache(configs.load_engine)
+
+
+def engine_on(chip: configs.ChipFacts) -> dict[str, Any]:
+    """Return the profile, the limits and the KV format of the software that usually serves on a chip."""
+    name = {"NVIDIA": "tensorrt-llm", "AMD": "vllm-rocm", "Google": "vllm-tpu"}.get(chip.vendor, "vllm")
+    facts = _engine(name)
+    return {**facts.profile, **facts.limits, "kv": facts.kernels["kv"]}
 
 
 @cache
@@ -90,10 +102,11 @@ class Ask:
 
 @dataclass(frozen=True)
 class Choice:
-    """A chip, how many of them hold one replica, and the number format."""
+    """A chip, how many of them hold one replica, in how many stages of a pipeline, and the number format."""
 
     chip: configs.ChipFacts
     n: int
+    stages: int
     precision: str
     usd_per_hour: float
 
@@ -107,76 +120,78 @@ class Choice:
 
 
 def choices(settings: dict[str, Any]) -> list[Choice]:
-    """Return all choices in the planner's order: by chip, by size, bf16 before fp8."""
+    """Return all choices in the planner's order: by chip, by size, bf16 before fp8, by stages."""
     asked = [settings["precision"]] if "precision" in settings else ["bf16", "fp8"]
     chips = [configs.load_chip(name) for name in settings["chips"]]
     return [
-        Choice(chip, n, form, settings.get("chip_usd_per_hour") or chip.usd_per_hour)
+        Choice(chip, n, stages, form, settings.get("chip_usd_per_hour") or chip.usd_per_hour)
         for chip in chips
         for n in SIZES
         for form in asked
         if form in chip.peak_flops_per_s
+        for stages in stages_of(n, chip)
     ]
 
 
+def stages_of(n: int, chip: configs.ChipFacts) -> list[int]:
+    """Return the pipelines tried: at most 8 chips side by side, or all of them where a domain holds so many."""
+    found = {stages for stages in (1, 2, 4, 8) if n % stages == 0 and n / stages <= 8}
+    return sorted(found | ({1} if n <= chip.domain_chips else set()))
+
+
 class Service(NamedTuple):
-    """Seconds and the share of memory in use at some (N, B)."""
+    """Seconds, and the shares of memory and of the engine's sequences in use at some (N, B)."""
 
     request_s: Any
     tpot_s: Any
     ttft_s: Any
     memory: Any
+    slots: Any
 
 
 def _roof(x, y):
-    p = ENGINE["overlap_exponent"]
-    return cp.pnorm(cp.hstack([x, y]), p) if isinstance(x, cp.Expression) else (x**p + y**p) ** (1 / p)
+    return cp.pnorm(cp.hstack([x, y]), P) if isinstance(x, cp.Expression) else (x**P + y**P) ** (1 / P)
 
 
 def _shape(name: str, N):
     return SHAPE[f"{name}_at_1b"] * (N * 1e-9) ** SHAPE[f"{name}_exponent"]
 
 
-def serve(ask: Ask, choice: Choice, N, B) -> Service:
+def serve(ask: Ask, choice: Choice, left: Left, N, B) -> Service:
     """Return what serving N parameters with B sequences at a time takes, for arrays or cvxpy expressions."""
-    chip, n, I, O = choice.chip, choice.n, ask.prompt, ask.answer  # noqa: E741
+    engine = engine_on(choice.chip)
+    chip, n, s, I, O = choice.chip, choice.n, choice.stages, ask.prompt, ask.answer  # noqa: E741
     w, b = BYTES[choice.precision]
-    ec, em, el = ENGINE["matmul_fraction"], ENGINE["hbm_fraction"], ENGINE["link_fraction"]
-    F, F16 = (chip.peak_flops_per_s[precision] * ec for precision in (choice.precision, "bf16"))
-    F *= ENGINE["fp4_matmul_ratio"] if choice.precision == "fp4" else 1.0
-    W = chip.hbm_bytes_per_s * em
-    new, shards = I * (1 - ask.cached), min(n, SHAPE["kv_heads"])
+    b = 2.0 if engine["kv"] == "bf16" else b
+    F, F16 = chip.peak_flops_per_s[choice.precision], chip.peak_flops_per_s["bf16"]
+    W, H = chip.hbm_bytes_per_s, chip.visible_bytes
+    new, shards = I * (1 - ask.cached), min(n // s, SHAPE["kv_heads"]) * s
     layers, width, kv_width = (_shape(name, N) for name in ("layers", "d_model", "kv_width"))
     kv = 2 * b * layers * kv_width  # bytes per cached token
-    inside = min(n, chip.domain_chips)
-    domains = n / inside
-    hop = ENGINE["hop_latency_s"] * ((inside > 1) + (domains > 1))
-    wire = 2 * (inside - 1) / inside / (chip.link_bytes_per_s * el)
-    wire += 2 * (domains - 1) / domains / inside / (chip.scale_out_bytes_per_s * el)
 
-    def forward(m, flops, kv_bytes):
-        """Return a pass over m tokens, less what each sequence adds."""
-        terms = [
-            _roof(2 / (n * F) * N * m, w / (n * W) * N),
-            _roof(flops / (n * F16), kv_bytes / W),
-            (2 * hop + ENGINE["layer_overhead_s"]) * layers,
-        ]
-        if n > 1:  # a term of exactly zero has no logarithm
-            terms.append(2 * wire * 2 * layers * width * m)
-        return reduce(add, terms)
+    def residual(name):
+        of = left[name]
+        scale = np.exp(of["log"])
+        return scale * (N * 1e-10) ** of["params_exponent"] * (B * (1 / 64)) ** of["batch_exponent"]
 
-    def prefill(q):
-        flops = 4 * q * new * (I - new / 2) * layers * width
-        return forward(q * new, flops, q * (new + I) / shards * kv)
+    def rooflines(m, moved, context, kv_tokens):
+        linear = _roof(2 / (n * F) * N * m, moved / W)
+        return SHARE * linear + SHARE * _roof(
+            4 / (n * F16) * layers * width * m * context, kv_tokens / (shards * W) * kv
+        )
 
     context = I + O / 2
-    step = forward(B, 4 * context * layers * width * B, context / shards * kv * B)
-    step = step + ENGINE["sequence_overhead_s"] * B
-    q = max(ENGINE["prefill_chunk_tokens"] / new, 1.0)
-    request = prefill(q) * (1 / q) + O * step / B
-    room = ENGINE["kv_memory_fraction"] * chip.hbm_bytes
-    memory = w / (n * chip.hbm_bytes) * N + (I + O) / (shards * room) * kv * B
-    return Service(request, request * B / O, step + prefill(1.0), memory)
+    step = rooflines(B, w / n * s * N, context, B * context)
+    step = step + layers * (engine["layer_s"] + (2 * engine["hop_s"] if n > s else 0.0)) + s * engine["step_s"]
+    step = step + B * (engine["sequence_s"] + engine["boundary_sequence_s"] * (s - 1)) + residual("step")
+    prompt = rooflines(new, 4 * new / n * width * layers, I - new / 2, new + I)
+    prefill = prompt + residual("prefill")
+    first = prompt + layers * engine["context_layer_s"] + residual("first")
+    memory = w / (n * H) * N + engine["reserve_bytes"] / H + (I + O) / (shards * H * engine["kv_fraction"]) * kv * B
+    if w < 2:
+        memory = memory + 2 * VOCABULARY * (2 - w) / (n * H) * width
+    slots = B * (1 / max(min(engine["max_batch"], s * engine["max_tokens"] / (1 + new / O)), 2.0))
+    return Service(prefill + O * step / B, step + prefill * B * (1 / O), step + first, memory, slots)
 
 
 def peak_rate(ask: Ask) -> float:
@@ -184,21 +199,21 @@ def peak_rate(ask: Ask) -> float:
     return ask.peak_to_mean * ask.lifetime_tokens / (ask.prompt + ask.answer) / ask.lifetime_s
 
 
-def cost(ask: Ask, choice: Choice, N, D, B):
+def cost(ask: Ask, choice: Choice, left: Left, N, D, B):
     """Return the dollars of a plan, and ln(use / limit) of its tightest limit."""
-    at = serve(ask, choice, N, B)
+    at = serve(ask, choice, left, N, B)
     fleet = np.maximum(peak_rate(ask) * at.request_s, 1.0) * choice.replica_usd(ask)
-    over = np.log(np.maximum.reduce([at.tpot_s / ask.tpot_s, at.ttft_s / ask.ttft_s, at.memory]))
+    over = np.log(np.maximum.reduce([at.tpot_s / ask.tpot_s, at.ttft_s / ask.ttft_s, at.memory, at.slots + 0.0 * N]))
     return choice.training_usd(N, D) + fleet, over
 
 
-def slack(ask: Ask, choice: Choice) -> float:
+def slack(ask: Ask, choice: Choice, left: Left) -> float:
     """Return -ln(use / limit) of the tightest limit where it is loosest: positive exactly if a plan exists.
 
-    Every limit tightens as N or B grows, so it is loosest at the smallest model and a batch of one.
+    Every limit tightens as N or B grows.
     """
     least = ask.smallest()
-    return -float(cost(ask, choice, least, MOST_TOKENS, 1.0)[1]) if np.isfinite(least) else -np.inf
+    return -float(cost(ask, choice, left, least, MOST_TOKENS, 1.0)[1]) if np.isfinite(least) else -np.inf
 
 
 class Plan(NamedTuple):
@@ -216,20 +231,22 @@ class Plan(NamedTuple):
 _ATTEMPTS = [
     dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tolerance)
     | {"equilibrate_enable": scale, "max_iter": 500, "min_switch_step_length": 1e-4}
-    for tolerance in (1e-10, 1e-9, 1e-8)
+    for tolerance in (1e-10, 1e-9, 1e-8, 1e-7)
     for scale in (False, True)
 ]
 
 
-def solve(ask: Ask, choice: Choice) -> Plan | None:
+def solve(ask: Ask, choice: Choice, left: Left, lone: bool) -> Plan | None:
     """Return the cheapest plan of one choice by cvxpy's geometric programming, or None if there is none.
+
+    ``lone`` allows one replica only.
 
     Variables are in units near their size and dollars in those of one replica, so that logarithms are small.
     ``R`` is the epigraph of max(1, busy replicas). cvxpy takes the exponents as given here (its rational
     approximation of powers is for other cones).
     """
     giga, tera, B, R = (cp.Variable(pos=True, name=name) for name in ("N", "D", "B", "R"))
-    at = serve(ask, choice, 1e9 * giga, B)
+    at = serve(ask, choice, left, 1e9 * giga, B)
     unit = choice.replica_usd(ask)
     limits = [
         ask.A / ask.reducible * 1e9**-ask.alpha * giga**-ask.alpha
@@ -238,11 +255,14 @@ def solve(ask: Ask, choice: Choice) -> Plan | None:
         at.memory <= 1,
         at.tpot_s / ask.tpot_s <= 1,
         at.ttft_s / ask.ttft_s <= 1,
+        at.slots <= 1,
         B >= 1,
         R >= 1,
         peak_rate(ask) * at.request_s <= R,
     ]
-    if slack(ask, choice) <= 0:  # the planner's bound says whether there is a plan, and holds no optimum back
+    if lone:
+        limits.append(R <= 1)
+    if slack(ask, choice, left) <= 0:  # the planner's bound says whether there is a plan, and holds no optimum back
         limits.append(tera <= MOST_TOKENS / 1e12)
     program = cp.Problem(cp.Minimize(choice.training_usd(1e9, 1e12) / unit * giga * tera + R), limits)
     for settings in _ATTEMPTS:
@@ -269,18 +289,18 @@ def _largest(inside: Callable[[np.ndarray], np.ndarray], low, high) -> np.ndarra
     return low
 
 
-def grid(ask: Ask, choice: Choice, sizes: int = 900, batches: int = 110, zooms: int = 4) -> Plan | None:
+def grid(ask: Ask, choice: Choice, left: Left, sizes: int = 900, batches: int = 110, zooms: int = 4) -> Plan | None:
     """Return the cheapest point of a dense grid over (N, B), looked at again more closely around it.
 
     N runs evenly in logarithm from the smallest that can reach the loss (with 1e24 tokens) to the largest
     that a batch of one serves within the limits; B runs likewise from 1 to the largest that each N allows.
     D is what reaches the loss.
     """
-    if slack(ask, choice) <= 0:
+    if slack(ask, choice, left) <= 0:
         return None
 
     def allowed(N, B):
-        return cost(ask, choice, N, 1.0, B)[1] <= 0
+        return cost(ask, choice, left, N, 1.0, B)[1] <= 0
 
     least = ask.smallest(1e24)
     first, last = np.log(least), np.log(_largest(lambda N: allowed(N, 1.0), least, 1e16))
@@ -291,7 +311,7 @@ def grid(ask: Ask, choice: Choice, sizes: int = 900, batches: int = 110, zooms: 
         widest = _largest(lambda B, N=N: allowed(N, B), np.ones(sizes), np.full(sizes, 1e9))
         share = np.linspace(low, high, batches)
         B = widest[:, None] ** share
-        usd = cost(ask, choice, N[:, None], ask.tokens(N)[:, None], B)[0]
+        usd = cost(ask, choice, left, N[:, None], ask.tokens(N)[:, None], B)[0]
         i, j = np.unravel_index(np.argmin(usd), usd.shape)
         found = Plan(float(usd[i, j]), float(N[i]), float(ask.tokens(N[i])), float(B[i, j]))
         best = found if best is None or found.usd < best.usd else best

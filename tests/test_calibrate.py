@@ -125,7 +125,7 @@ def test_several_chips_need_a_folder(timings, tmp_path, capsys):
         (["calibrate", "--families", "gemm,atention_decode"], "did you mean 'attention_decode'"),
         (["calibrate", "--families", "gemm,"], "must be one of"),
         (["calibrate", "--precisions", "fp9"], "must be one of"),
-        (["calibrate", "--chip", "h100"], "unknown chip"),
+        (["calibrate", "--chip", "h1000"], "unknown chip"),
         (["calibrate", "--out", "/nowhere/x.toml"], "no directory"),
         (["calibrate", "--out", "x.json"], "must end in .toml"),
         (["calibrate", "--out", "."], "is a directory"),

@@ -128,3 +128,18 @@ def test_code_workload_is_the_mean_of_its_trace(data):
     for field, column in (("input_tokens", "ContextTokens"), ("output_tokens", "GeneratedTokens")):
         mean = sum(int(row[column]) for row in rows) / len(rows)
         assert getattr(workload, field) == pytest.approx(mean, abs=0.006)  # printed to two decimals
+
+
+@pytest.mark.parametrize(
+    ("called", "chip"),
+    [("h100", "h100-sxm"), ("NVIDIA H100", "h100-sxm"), ("H100-SXM", "h100-sxm"), ("B200", "b200-sxm"),
+     ("A100-80", "a100-sxm"), ("Trillium", "tpu-v6e"), ("TPU7x (Ironwood)", "tpu-v7"), ("MI300X", "mi300x"),
+     ("NVIDIA A100-PCIE-40GB", "a100-pcie"), ("rtx_4090", "rtx-4090")],
+)  # fmt: skip
+def test_chips_go_by_what_people_call_them(called, chip):
+    assert configs.chip_named(called) == configs.load_chip(called).id == chip
+
+
+def test_no_two_chips_share_a_name():
+    names = [(n, c.id) for c in map(configs.load_chip, configs.ids("chips")) for n in (c.id, c.name, *c.aliases)]
+    assert {name: configs.chip_named(name) for name, _ in names} == dict(names)

@@ -8,29 +8,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import configs
-from hw import Chip, Efficiency, Operation, Slice, Sum, scaled, total
+from hw import Chip, Operation, Slice, Sum, scaled, total
 from planner.model.buildable import BuildableShape
 from planner.model.transformer import ShapeLaw, Transformer
-from planner.serving.replica import Precision, Replica, Requests
+from planner.serving.engine import Engine
+from planner.serving.numbers import engine_numbers
+from planner.serving.replica import OVERLAP, ROOFLINE_SHARE, Precision, Replica, Requests, Residual, Residuals
 
 seconds = st.floats(1e-9, 1e3)
 
 
-def perfect(**changes):
-    base = {
-        "matmul_fraction": 1.0, "hbm_fraction": 1.0, "link_fraction": 1.0, "overlap_exponent": 64.0,
-        "hop_latency_s": 0.0, "layer_overhead_s": 0.0, "sequence_overhead_s": 0.0, "kv_memory_fraction": 1.0,
-        "fp4_matmul_ratio": 1.0, "prefill_chunk_tokens": 8192.0,
-    }  # fmt: skip
-    return Efficiency(**{**base, **changes})
+NOTHING = Residuals(*(Residual(-200.0, 0.0, 0.0) for _ in range(3)))
+
+
+def perfect():
+    """An engine that adds nothing."""
+    shipped = engine_numbers(configs.load_engine("tensorrt-llm"))
+    return Engine(**(dict.fromkeys(shipped, 0.0) | {"kv_fraction": 1.0}))
 
 
 def chip(name="h100-sxm"):
     c = configs.load_chip(name)
-    return Chip(
-        c.peak_flops_per_s, c.hbm_bytes, c.hbm_bytes_per_s, c.link_bytes_per_s, c.domain_chips,
-        c.scale_out_bytes_per_s, c.power_w,
-    )  # fmt: skip
+    return Chip(c.peak_flops_per_s, c.hbm_bytes, c.hbm_bytes_per_s, c.power_w)
 
 
 @given(seconds, seconds, st.floats(1.0, 64.0))
@@ -53,30 +52,37 @@ def test_sums_scale_and_nest(values, factor):
     )
 
 
-@pytest.mark.parametrize(("n", "hops"), [(1, 0), (2, 1), (8, 1), (16, 2), (64, 2)])
-def test_all_reduce_rings(n, hops):
-    c = chip()
-    slice_ = Slice(c, float(n), perfect(hop_latency_s=1e-5))
-    hop, wire = slice_.all_reduce_s(1e6)
-    assert float(hop) == pytest.approx(hops * 1e-5)
-    inside, domains = min(n, 8), n / min(n, 8)
-    expected = 2 * (inside - 1) / inside * 1e6 / 450e9 + 2 * (domains - 1) / domains * 1e6 / inside / 50e9
-    assert float(wire) == pytest.approx(expected, rel=1e-12)
-
-
 def replica(
-    n=1.0, precision=("fp8", 1.0, 1.0), requests=(1024.0, 256.0, 0.0), efficiency=None, model=None, on="h100-sxm"
-):
+    n=1.0, precision=("fp8", 1.0, 1.0), requests=(1024.0, 256.0, 0.0), engine=None, model=None, on="h100-sxm",
+    stages=1.0, residuals=NOTHING,
+):  # fmt: skip
     c = chip(on)
     model = model or Transformer(70e9, 80.0, 8192.0, 1024.0, 8.0)
     form = Precision(precision[1], precision[2], c.peak_flops_per_s[precision[0]], c.peak_flops_per_s["bf16"])
-    return Replica(model, Slice(c, n, efficiency or perfect()), form, Requests(*requests))
+    return Replica(model, Slice(c, n, stages), form, Requests(*requests), engine or perfect(), residuals)
 
 
 def test_latency_floor_is_weights_over_bandwidth():
     """Lecture item 8: as the batch vanishes, a step takes weights / bandwidth."""
     point = replica(n=2.0).at(1e-6)
-    assert float(point.seconds([point.step])) == pytest.approx(70e9 / (2 * 3.35e12), rel=1e-3)
+    assert float(point.seconds([point.step])) == pytest.approx(ROOFLINE_SHARE * 70e9 / (2 * 3.35e12), rel=1e-3)
+
+
+def test_a_pipeline_reads_its_weights_stage_by_stage():
+    """A pass through all stages reads them one after the other; their memory and KV spread over all chips."""
+    deep, wide = replica(n=4.0, stages=4.0), replica(n=4.0)
+    assert float(deep.decode_step(1.0).linear.memory_s) == pytest.approx(
+        4 * float(wide.decode_step(1.0).linear.memory_s)
+    )
+    assert float(sum(deep.memory_fill(8.0))) == pytest.approx(float(sum(wide.memory_fill(8.0))))
+
+
+def test_the_residual_completes_a_time():
+    left = Residual(-4.0, 0.5, 0.25)
+    with_it, without = (replica(residuals=Residuals(r, r, r)).at(32.0) for r in (left, Residual(-200.0, 0.0, 0.0)))
+    for name in ("step", "prefill", "first"):
+        added = getattr(with_it, name).seconds(OVERLAP) - getattr(without, name).seconds(OVERLAP)
+        assert float(added) == pytest.approx(np.exp(-4.0) * 7.0**0.5 * 0.5**0.25, rel=1e-9)
 
 
 def test_balanced_batch_comes_from_the_chip_alone():
@@ -95,13 +101,13 @@ def test_cost_per_token_falls_with_batch_to_compute_plus_kv():
     per_token = np.array([float(r.at(b).seconds([r.at(b).step])) / b for b in batches])
     assert np.all(np.diff(per_token) <= 1e-15 * per_token[1:])
     step = r.decode_step(1.0)
-    limit = float(step.linear.compute_s + step.attention.hard_seconds())
+    limit = ROOFLINE_SHARE * float(step.linear.compute_s + step.attention.seconds(OVERLAP))
     assert per_token[-1] == pytest.approx(limit, rel=1e-3)
     assert per_token[0] > 100 * per_token[-1]  # item 5: no batching is hundreds of times dearer
 
 
 def test_kv_is_replicated_beyond_the_kv_heads():
-    fill = {n: float(replica(n=float(n)).memory_fill(1.0)[1]) for n in (4, 8, 16, 32)}
+    fill = {n: float(replica(n=float(n)).memory_fill(1.0)[3]) for n in (4, 8, 16, 32)}
     assert fill[8] == pytest.approx(fill[4] / 2)
     assert fill[16] == fill[8] == fill[32]
 
@@ -117,10 +123,11 @@ def test_drain_time():
 @given(st.floats(np.log(1e9), np.log(1e13)), st.floats(0.0, np.log(4096.0)), st.sampled_from([1.0, 8.0, 32.0]))
 def test_model_gradients_equal_differences(log_N, log_B, n):
     shape = ShapeLaw(**configs.load_shape("dense-gqa").fit)
-    engine = Efficiency(**configs.load_engine("tensorrt-llm").efficiency)
+    engine = Engine(**engine_numbers(configs.load_engine("tensorrt-llm")))
+    some = Residuals(Residual(-5.5, 0.7, 0.4), Residual(-4.7, 0.9, -0.1), Residual(-4.2, 1.0, 0.3))
 
     def f(log_N, log_B):
-        point = replica(n=n, efficiency=engine, model=shape.transformer(jnp.exp(log_N))).at(jnp.exp(log_B))
+        point = replica(n=n, engine=engine, model=shape.transformer(jnp.exp(log_N)), residuals=some).at(jnp.exp(log_B))
         return jnp.log(point.seconds(point.tpot_parts())) + jnp.log(point.seconds(point.ttft_parts()))
 
     h = 1e-5

@@ -40,8 +40,8 @@ CASES: dict[str, tuple[list[str], str, str, str]] = {
     "loss just above the floor, tight limits": (
         [*ASK, "--target-loss", "1.83", "--tpot-ms", "5", "--ttft-ms", "50"],
         "infeasible",
-        "ttft",
-        "raise --ttft-ms to",
+        "tpot",
+        "raise --tpot-ms to",
     ),
     "tpot": ([*ASK, "--tpot-ms", "0.5"], "infeasible", "tpot", "raise --tpot-ms to"),
     "tpot of a large model": (
@@ -74,11 +74,11 @@ CASES: dict[str, tuple[list[str], str, str, str]] = {
     "memory and latency": (
         [*ASK, "--chips", "l4", "--quality-like", "1e13", "--precision", "bf16"],
         "infeasible",
-        "ttft",
-        "raise --ttft-ms to",
+        "tpot",
+        "raise --tpot-ms to",
     ),
     "memory of a long prompt": (
-        [*ASK, "--chips", "l4", "--input-tokens", "1e7", *LOOSE],
+        [*ASK, "--chips", "l4", "--input-tokens", "1e7", "--precision", "bf16", *LOOSE],
         "infeasible",
         "hbm",
         "--input-tokens",
@@ -161,6 +161,9 @@ def relaxed(words: list[str], answer: dict[str, Any], folder: Path) -> list[str]
             gb = value / int(n_chips) / 1e9 * (1.0 + RELAX)
             text = (ROOT / "configs" / "chips" / f"{chip}.toml").read_text()
             path = folder / f"{chip}.toml"
+            text = re.sub(r"(?m)^visible_gb = .*$", "", text)  # hbm_gb counts where it is absent
+            if chip in configs.ids("kernels"):  # a file is no shipped chip: on the same kernels all the same
+                text = f'kernels_like = "{chip}"\n' + re.sub(r"(?m)^kernels_like = .*$", "", text)
             path.write_text(re.sub(r"(?m)^hbm_gb = .*$", f"hbm_gb = {gb!r}", text))
             words = put(words, "--chip" if "--chip" in words else "--chips", str(path))
         elif name == "batch":
@@ -288,11 +291,12 @@ def test_a_loss_at_the_floor_is_out_of_reach_too(ask):
 
 def test_memory_too_small_names_what_is_needed_and_what_there_is(ask):
     _, answer = ask(CASES["memory"][0])
-    has = 64 * configs.load_chip("l4").hbm_bytes
+    has = 64 * configs.load_chip("l4").visible_bytes
     assert answer["nearest_feasible"]["replica_hbm_bytes"] == pytest.approx(
         has * (1.0 + answer["excess_fraction"]), rel=1e-9
     )
-    assert "64 x l4 in bf16, has 1536 GB" in answer["message"]
+    assert "64 x l4 in bf16" in answer["message"]
+    assert "has 1546 GB" in answer["message"]
 
 
 def test_every_limit_that_must_move_is_named(ask):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from hw import total
 from planner import compiled, plan
 from planner.choices import _stack, enumerate_choices
 from planner.optimize.interior_point import minimise, solve_positive_definite
@@ -14,12 +15,20 @@ from planner.optimize.posynomial import Posynomials
 from planner.optimize.problem import Problem
 from planner.optimize.programs import DirectLift, Role, cost_functions, posynomials
 from planner.scenario import Scenario
+from planner.serving.replica import OVERLAP
+
+# Of about the size that kernels take beyond their rooflines.
+RESIDUALS = {
+    "step": {"log": -5.5, "params_exponent": 0.7, "batch_exponent": 0.4},
+    "prefill": {"log": -4.7, "params_exponent": 0.9, "batch_exponent": -0.1},
+    "first": {"log": -4.2, "params_exponent": 1.0, "batch_exponent": 0.3},
+}
 
 
 def problem_and_role(asked, index=0, lone=0.0):
     scenario = Scenario.of(asked)
     choice = enumerate_choices(scenario)[index]
-    return Problem.of(scenario.numbers(), choice.numbers()), Role(1.0, lone, 0.0)
+    return Problem.of(scenario.numbers(), choice.numbers(), RESIDUALS), Role(1.0, lone, 0.0)
 
 
 def test_posynomials_are_the_model_exactly():
@@ -27,15 +36,12 @@ def test_posynomials_are_the_model_exactly():
     problem, role = problem_and_role({"lifetime_tokens": 1e14, "chips": ["h100-sxm"]}, index=9)
 
     def model(v):
-        p = problem.slice.efficiency.overlap_exponent
-        from hw import total
-
-        return jnp.log(jnp.stack([total(parts, p) for parts in cost_functions(problem, role, v)]))
+        return jnp.log(jnp.stack([total(parts, OVERLAP) for parts in cost_functions(problem, role, v)]))
 
     data = jax.vmap(lambda _: posynomials(problem, lambda v: cost_functions(problem, role, v)), out_axes=-1)(
         jnp.ones(1)
     )
-    weights = jnp.arange(1.0, 7.0)
+    weights = jnp.arange(1.0, 8.0)
     for v in np.random.default_rng(0).uniform([21, 24, 0], [29, 33, 7], (20, 3)):
         values, gradients, hessian = data.lagrangian(v[:, None], weights[:, None])
         assert np.allclose(values[:, 0], model(v), rtol=1e-12, atol=1e-11)
@@ -117,14 +123,20 @@ def test_many_questions_at_once_equal_one_by_one():
     tokens, sizes = 10 ** rng.uniform(9, 17, n), 10 ** rng.uniform(9, 11.5, n)
     given = jax.tree.map(lambda a: np.full(n, a, float), scenario.numbers())
     given |= {"lifetime_tokens": tokens, "quality_like": sizes}
-    found = jax.tree.map(np.asarray, jax.jit(solve_many)(given, _stack([choices[i].numbers() for i in picked])))
+    rows = _stack([choices[i].numbers() for i in picked])
+    residuals = jax.tree.map(lambda a: np.full(n, a, float), RESIDUALS)
+    found = jax.tree.map(np.asarray, jax.jit(solve_many)(given, rows, residuals))
+    planner = plan.Planner(scenario, choices)
+    every = jax.tree.map(lambda a: np.full(3 * len(planner.valid), a, float), RESIDUALS)
     assert found["ok"].mean() > 0.5
     for i in range(0, n, 10):
         asked = {"lifetime_tokens": tokens[i], "quality_like": sizes[i], "chips": chips}
-        alone = plan.optimize(Scenario.of(asked))
-        assert bool(found["ok"][i]) == bool(alone.solved["ok"][picked[i]])
+        lone = (np.arange(len(planner.valid)) == picked[i]).astype(float)
+        question = planner._question(every, lone)
+        alone = planner._run("solve", Scenario.of(asked).numbers(), planner.stacked, question)
+        assert bool(found["ok"][i]) == bool(alone["ok"][picked[i]])
         if found["ok"][i]:
-            assert found["objective"][i] == pytest.approx(alone.solved["objective"][picked[i]], rel=1e-9)
+            assert found["objective"][i] == pytest.approx(alone["objective"][picked[i]], rel=1e-9)
 
 
 def test_one_program_serves_every_question(monkeypatch):
@@ -146,7 +158,8 @@ def test_one_program_serves_every_question(monkeypatch):
         {"lifetime_tokens": 1e13, "target_loss": 2.0, "precision": "bf16", "tpot_ms": 10},
     ):
         plan.optimize(Scenario.of(asked))
-    assert sorted(built) == [f"planner.optimize.answer:{name}" for name in ("differentiate", "solve", "tell")]
+    names = ["answer:differentiate", "answer:solve", "answer:tell", "condense:residuals"]
+    assert sorted(built) == [f"planner.optimize.{name}" for name in names]
 
 
 def test_a_damaged_cache_is_rebuilt(tmp_path, monkeypatch):
@@ -154,7 +167,7 @@ def test_a_damaged_cache_is_rebuilt(tmp_path, monkeypatch):
     compiled._known.cache_clear()
     first = plan.optimize(Scenario.of({"lifetime_tokens": 1e15})).value("total_usd")
     files = list((tmp_path / "cache").glob("*.executable"))
-    assert len(files) == 3
+    assert len(files) == 4
     for file in files:
         file.write_bytes(b"not an executable")
     compiled._known.cache_clear()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import configs
-from planner.calibration.readers import UNKNOWN, read, system_to_chip
+from planner.calibration.readers import UNKNOWN, read
 from planner.calibration.timings import COUNTS, FAMILIES, LABELS, TEXTS, Timings
 
 ROWS = {
@@ -188,7 +188,7 @@ def test_select_merge_and_concatenate():
     ],
 )
 def test_systems_are_chips(name, chip):
-    assert system_to_chip(name) == chip
+    assert configs.chip_named(name) == chip
 
 
 def test_no_two_chips_share_a_name():
@@ -361,7 +361,7 @@ def test_vidur_mlp(tmp_path):
     ]
     path = table(tmp_path / "compute" / "a100" / "meta-llama" / "Meta-Llama-3-8B" / "mlp.csv", rows)
     timings = only(path)
-    assert {system_to_chip(name) for name in timings.systems} == {"a100-sxm"}
+    assert {configs.chip_named(name) for name in timings.systems} == {"a100-sxm"}
     found = {shape(timings, i): timings.columns["seconds"][i] for i in range(timings.rows)}
     assert found == pytest.approx(
         {
@@ -394,7 +394,7 @@ def test_vidur_all_reduce_waits_for_the_slowest_rank(tmp_path):
     found = {shape(timings, i): timings.columns["seconds"][i] for i in range(timings.rows)}
     assert found == pytest.approx({(2, 2048): 9.5e-6, (4, 2048): 2e-5})  # bytes already
     assert "1 of 6 rows skipped: an all-reduce across nodes" in warning
-    assert system_to_chip(timings.systems[0]) == "h100-nvl"
+    assert configs.chip_named(timings.systems[0]) == "h100-nvl"
 
 
 def test_vidur_attention(tmp_path):
@@ -651,7 +651,7 @@ def test_the_shared_tables(shared):
     assert not any(table.dropped for table in tables.values())
     assert seconds < 10.0  # about 1.5 s on two idle cores
     for timings in tables.values():
-        assert all(system_to_chip(name) for name in timings.systems)
+        assert all(configs.chip_named(name) for name in timings.systems)
     assert (tables["attention_decode"].columns["q_len"] == 1).all()
 
 

@@ -10,8 +10,6 @@ import jax
 
 import configs
 
-from .readers import system_to_chip
-
 _CPU_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -41,7 +39,7 @@ class Device:
             raise configs.ConfigError(f"no device to time kernels on: {reason} (JAX_PLATFORMS chooses)") from None
         on_cpu = device.platform == "cpu"
         kind = _cpu_name() if on_cpu else device.device_kind
-        name = chip or (None if on_cpu else system_to_chip(kind))
+        name = chip or (None if on_cpu else configs.chip_named(kind))
         facts = configs.load_chip(name) if name else None
         stats = {} if on_cpu else (device.memory_stats() or {})
         memory = float(stats.get("bytes_limit") or (facts.hbm_bytes if facts else _host_bytes()))

@@ -8,7 +8,6 @@ import csv
 import importlib
 import json
 from collections import defaultdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import configs
 from configs import ConfigError, shown
 
 from .columns import Columns
+from .files import files_below
 from .layouts import OURS, Layout, layout_of
 from .timings import FAMILIES, Timings
 
@@ -53,7 +53,7 @@ def read(path: Path, system: str | None = None) -> tuple[list[Timings], list[str
     Raises:
         ConfigError: no such file, nothing in it that can be used, or pyarrow is needed and absent.
     """
-    files = _files(path)
+    files = [file for file in files_below(path, _ENDINGS) if not file.name.lower().startswith(_SILENT)]
     alone = files == [path]
     tables: dict[str, list[Timings]] = defaultdict(list)
     warnings: list[str] = []
@@ -84,41 +84,12 @@ def read(path: Path, system: str | None = None) -> tuple[list[Timings], list[str
     return [table for table in joined if table.rows], warnings
 
 
-def system_to_chip(name: str) -> str | None:
-    """Return the id of the chip that a table of timings calls ``name``, or None."""
-    return _chips().get(_plain(name))
-
-
-@cache
-def _chips() -> dict[str, str]:
-    ids = configs.ids("chips")
-    aliases = {_plain(alias): chip for chip in ids for alias in configs.load_chip(chip).aliases}
-    return {**aliases, **{chip: chip for chip in ids}}
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "-").replace(" ", "-")
-
-
-def _files(path: Path) -> list[Path]:
-    try:
-        if path.is_file():
-            return [path]
-        if not path.is_dir():
-            raise ConfigError(f"{shown(str(path))}: no such file or folder")
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in _ENDINGS and file.is_file())
-    except OSError as error:
-        raise ConfigError(f"{shown(str(path))}: cannot be read ({error.strerror})") from None
-    hidden = [file for file in inside if any(part.startswith(".") for part in file.relative_to(path).parts)]
-    return [file for file in inside if file not in hidden and not file.name.lower().startswith(_SILENT)]
-
-
 def _system_of(file: Path, root: Path, given: str | None) -> str:
     """Find the system of a table that does not name it, from the folders around it or from what was given."""
     below = [] if file == root else list(reversed(file.relative_to(root).parts[:-1]))
     above = list(reversed((root.parent if file == root else root).absolute().parts))
-    named = [part for part in below if system_to_chip(part)]
-    return next(iter([*named, *([given] if given else []), *(part for part in above if system_to_chip(part))]), UNKNOWN)
+    inside, outside = ([part for part in parts if configs.chip_named(part)] for parts in (below, above))
+    return next(iter([*inside, *([given] if given else []), *outside]), UNKNOWN)
 
 
 def _read_file(file: Path, system: str) -> tuple[list[Timings], list[str]]:

@@ -10,7 +10,6 @@ import configs
 
 from .families import FAMILIES
 from .fitting import Fitted, fit_sets
-from .readers import system_to_chip
 from .timings import Timings
 
 Tick = Callable[[str], None]
@@ -27,8 +26,8 @@ def by_chip(
     Raises:
         configs.ConfigError: no system is known and no chip given, or a chip for several known systems.
     """
-    known_systems = sorted({s for table in tables for s in table.systems if system_to_chip(s)})
-    if chip and len({system_to_chip(s) for s in known_systems}) > 1:
+    known_systems = sorted({s for table in tables for s in table.systems if configs.chip_named(s)})
+    if chip and len({configs.chip_named(s) for s in known_systems}) > 1:
         raise configs.ConfigError(
             f"--chip = '{chip}' cannot stand for {', '.join(known_systems)}: give one system's timings"
         )
@@ -38,7 +37,7 @@ def by_chip(
         systems = table.columns["system"]
         names = {}
         for system in sorted(set(systems)):
-            known = chip or system_to_chip(system)
+            known = chip or configs.chip_named(system)
             if known is None:
                 lost[system] = lost.get(system, 0) + int((systems == system).sum())
             else:

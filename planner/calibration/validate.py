@@ -10,7 +10,6 @@ import configs
 
 from .families import FAMILIES, Columns, known
 from .fitting import model_of, predict, rows_of
-from .readers import system_to_chip
 from .timings import Timings
 
 _LABEL = {"attention_prefill": "kv_dtype", "attention_decode": "kv_dtype"}
@@ -36,7 +35,7 @@ def validate(tables: Sequence[Timings], given: str | None = None) -> tuple[dict[
         for table in tables:
             for system in table.systems:
                 rows = table.select(table.columns["system"] == system)
-                chip = system_to_chip(system) or given
+                chip = configs.chip_named(system) or given
                 if chip is None:
                     left = f"{rows.rows} {table.family} rows of '{configs.shown(system)}' left out"
                     warnings.append(f"{left}: no such chip here, name it with --chip.")

@@ -91,7 +91,8 @@ class Question:
     )
     chip_usd_per_hour: Annotated[float | None, _flag("Rental price that replaces every chip's own.", "USD")] = None
     engine: Annotated[
-        str | None, _flag("Serving efficiencies: an id of `list engines` or a TOML file (default tensorrt-llm).", "ID")
+        str | None,
+        _flag("Serving software: an id of `list engines` or a TOML file (default: usual on the chip).", "ID"),
     ] = None
     scenario: Annotated[
         str | None, _flag("Take flags from an id of `list scenarios` or a TOML file; flags given here win.", "ID")

@@ -55,27 +55,29 @@ def _too_large(question: Question, point: Point) -> dict[str, Any]:
     weights, reserve = float(told["weights_bytes"]), float(told["reserve_bytes"])
     sequence, total = float(told["sequence_bytes"]), question.chip.visible_bytes
     needed = (weights + reserve + sequence / question.engine.limits["kv_fraction"]) / total
-    chips = _chips_needed(question, point.split.chips)
-    advice = f"--chips {chips} would do." if chips else "no number of chips up to 1,024 would: a narrower --precision?"
+    nearest = _fitting(question, point.split.chips)
+    advice = " ".join(f"--{name} {value}" for name, value in nearest.items())
+    advice = f"{advice} would do." if nearest else "no number of chips up to 1,024 would: a narrower --precision?"
     return {
         "message": f"{question.model.name} in {question.precision} does not fit {point.split.chips} x "
         f"{question.chip.id}: weights take {weights / 1e9:.1f} GB, the engine {reserve / 1e9:.1f} GB and one sequence "
         f"{sequence / 1e9:.2g} GB of {total / 1e9:.1f} GB a chip; {advice}",
         "binding_limit": "memory",
         "exceeds_by_ratio": needed,
-        "nearest_feasible": {"chips": chips} if chips else {},
+        "nearest_feasible": nearest,
     }
 
 
-def _chips_needed(question: Question, chips: int) -> int | None:
-    """Return the least power of two times ``chips`` on which some layout fits the load."""
-    while chips < _MOST_CHIPS:
-        chips *= 2
+def _fitting(question: Question, chips: int) -> dict[str, int]:
+    """Return the least power of two times ``chips`` on which some layout fits the load, and where one was given, it."""
+    while chips <= _MOST_CHIPS:
         if layouts(question.model, question.chip, chips):
             ranked = rank(question.with_chips(chips))
             if ranked and ranked[0]["max_batch"] >= 1.0:
-                return chips
-    return None
+                split = {name: int(ranked[0][name]) for name in ("tp", "pp", "dp", "ep")}
+                return {"chips": chips} | (split if question.split_given else {})
+        chips *= 2
+    return {}
 
 
 def _below(value: float) -> float:

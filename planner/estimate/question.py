@@ -18,7 +18,6 @@ LENGTHS = {"input_tokens": 1024.0, "output_tokens": 1024.0, "cached_tokens": 0.0
 PRECISIONS = tuple(name for name in RECIPES if name not in ("fp8_block", "mxfp4"))
 _LOADS = ("batch", "concurrency", "request_rate")
 # The default engine by who makes the chip; TensorRT-LLM's profile is the one with most runs behind it.
-_ENGINES = {"NVIDIA": "tensorrt-llm", "AMD": "vllm-rocm", "Google": "vllm-tpu"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Question:
         if "chip" not in asked:
             raise configs.ConfigError("--chip is missing: give it, for instance h100-sxm (list chips shows all)")
         chip = configs.load_chip(asked["chip"])
-        engine = configs.load_engine(asked.get("engine") or _ENGINES.get(chip.vendor, configs.PLANNING_ENGINE))
+        engine = configs.load_engine(asked.get("engine") or configs.usual_engine(chip.vendor))
         precision, recipe = _precision(asked, chip, engine, model)
         load, amount = _load(asked)
         chips = _chips(asked)

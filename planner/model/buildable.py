@@ -5,10 +5,9 @@ import jax.numpy as jnp
 
 from hw import Scalar
 
+from .generic import HEAD_DIM, VOCABULARY
 from .transformer import ShapeLaw, Transformer
 
-HEAD_DIM = 128.0  # every public dense model of 7B and more among the model facts
-VOCABULARY = 128256.0  # the Llama 3 tokenizer, Grattafiori et al. 2024, arXiv:2407.21783 section 3.2
 FFN_STEP = 256.0  # feed-forward widths of those models are multiples of 256 or finer
 
 

@@ -6,8 +6,8 @@ import configs
 from configs.architectures import AttentionFacts, DenseFacts, ExpertsFacts, LayerFacts, ModelFacts
 
 _SHAPE = "dense-gqa"
-_HEAD_DIM = 128.0  # every public dense model of 7B and more among the model facts
-_VOCABULARY = 128256.0  # the Llama 3 tokenizer, arXiv:2407.21783, section 3.2
+HEAD_DIM = 128.0  # every public dense model of 7B and more among the model facts
+VOCABULARY = 128256.0  # the Llama 3 tokenizer, arXiv:2407.21783, section 3.2
 _FIXED_SHARE = 0.7  # of the active parameters may be embeddings and attention; public models have 0.2 to 0.5
 _EXPERTS, _TOPK = 128.0, 8.0  # Qwen3, GLM-4.5 and others: the commonest choice among the model facts with experts
 
@@ -30,16 +30,16 @@ def generic_model(name: str, params: float, active_params: float) -> ModelFacts:
         fit[f"{x}_at_1b"] * billions ** fit[f"{x}_exponent"] for x in ("layers", "d_model", "kv_width")
     )
     layers = max(round(layers), 1)
-    kv_heads = max(2.0 ** round(log2(kv_width / _HEAD_DIM)), 1.0)
-    heads = max(round(d_model / _HEAD_DIM / kv_heads), 1) * kv_heads
+    kv_heads = max(2.0 ** round(log2(kv_width / HEAD_DIM)), 1.0)
+    heads = max(round(d_model / HEAD_DIM / kv_heads), 1) * kv_heads
 
     def fixed() -> float:
-        return d_model * (2.0 * vocab + layers * 2.0 * _HEAD_DIM * (heads + kv_heads))
+        return d_model * (2.0 * vocab + layers * 2.0 * HEAD_DIM * (heads + kv_heads))
 
     # Below a few hundred million parameters the power laws leave no room for feed-forward blocks: narrower, then fewer.
     while True:
-        d_model = heads * _HEAD_DIM
-        vocab = min(_VOCABULARY, 0.1 * active_params / d_model)  # small models have small vocabularies
+        d_model = heads * HEAD_DIM
+        vocab = min(VOCABULARY, 0.1 * active_params / d_model)  # small models have small vocabularies
         if fixed() <= _FIXED_SHARE * active_params:
             break
         if heads > 1.0:
@@ -50,7 +50,7 @@ def generic_model(name: str, params: float, active_params: float) -> ModelFacts:
         else:
             vocab *= 0.5
             break
-    attention = AttentionFacts(heads, kv_heads, _HEAD_DIM, _HEAD_DIM, inf)
+    attention = AttentionFacts(heads, kv_heads, HEAD_DIM, HEAD_DIM, inf)
     rest = (active_params - fixed()) / layers / (3.0 * d_model)
     if params > 1.02 * active_params:
         # The router takes its share of what a token uses, the other experts the rest of the parameters.

@@ -1,8 +1,14 @@
 """The shape of a dense transformer: what a pass over it computes, weighs and caches."""
 
 import equinox as eqx
+import jax.numpy as jnp
 
 from hw import Scalar
+
+from .decoder import Decoder
+from .generic import HEAD_DIM, VOCABULARY
+
+_NARROWEST = 0.1  # feed-forward width over model width where embeddings and attention alone exceed the parameters
 
 
 class Transformer(eqx.Module):
@@ -25,6 +31,22 @@ class Transformer(eqx.Module):
     def attention_flops(self, tokens: Scalar, context_tokens: Scalar) -> Scalar:
         """Return FLOPs of the scores and the weighted sum: 2 d_model each per layer, query and key."""
         return 4.0 * self.layers * self.d_model * tokens * context_tokens
+
+    def embedding_params(self) -> Scalar:
+        """Return the parameters of the two embeddings."""
+        return 2.0 * VOCABULARY * self.d_model
+
+    def decoder(self) -> Decoder:
+        """Return the same sizes as the serving model takes them: feed-forward blocks are what is left of ``params``."""
+        head_dim = self.kv_width / self.kv_heads
+        attention = 2.0 * self.d_model**2 + 2.0 * self.d_model * self.kv_width
+        rest = (self.params - self.embedding_params()) / self.layers - attention
+        width = jnp.maximum(rest / (3.0 * self.d_model), _NARROWEST * self.d_model)
+        heads = {"heads": self.d_model / HEAD_DIM, "kv_heads": self.kv_heads}
+        mixer = {**heads, "key_dim": head_dim, "value_dim": head_dim}
+        layer = {"count": self.layers, "attention": mixer, "dense": {"width": width, "matrices": 3.0}}
+        sizes = {"d_model": self.d_model, "vocab": VOCABULARY, "embedding_copies": 2.0}
+        return Decoder.of({**sizes, "layers": [layer]})
 
     def kv_bytes_per_token(self, bytes_per_element: Scalar) -> Scalar:
         """Return bytes of keys and values cached per token of context."""

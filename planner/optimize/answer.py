@@ -9,11 +9,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from hw import Scalar
 
 from ..model.buildable import BuildableShape
+from ..serving.residuals import NONE
 from .describe import busy_replicas, describe, log_limits, useful_batch
 from .interior_point import Solution, minimise
 from .problem import Problem
@@ -35,7 +36,7 @@ from .programs import (
 
 MIN_PARAMS = 1e6
 CONVERGED = {"gradient": 1e-7, "gap": 1e-9, "violation": 1e-8}
-_ENDLESS = 60.0  # ln of a batch that leaves decode steps no time
+_JUST = 1e-7  # of a replica: what rounding leaves where one is just busy
 
 
 def _at_loss(problem: Problem, split: Array) -> tuple[Array, Array]:
@@ -67,8 +68,8 @@ def _lanes(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappi
     n = choices["n_chips"].shape[0]
     free = question["free"]
 
-    def lane(choice, part):
-        problem = Problem.of(given, choice)
+    def lane(choice, part, residuals):
+        problem = Problem.of(given, choice, residuals)
         role = Role(free=jnp.where(part < 2, free, 0.0), lone=jnp.where(part == 1, 1.0, 0.0), flops=given["by_flops"])
         program = posynomials(problem, lambda v: cost_functions(problem, role, v))
         optimal = problem.law.compute_optimal_split()
@@ -80,27 +81,28 @@ def _lanes(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappi
 
     parts = jnp.repeat(jnp.arange(3.0), n)
     tiled = jax.tree.map(lambda a: jnp.tile(a, 3), choices)
-    program, lift, reach = jax.vmap(lane, out_axes=-1)(tiled, parts)
+    program, lift, reach = jax.vmap(lane, out_axes=-1)(tiled, parts, question["residuals"])
     caps = program.values(lift(jnp.stack([reach, jnp.zeros_like(reach)])))[CAPS]
-    # However large the batch, a lone replica must manage the prefills of the smallest model.
-    prefills = program.values(lift(jnp.stack([reach, jnp.full_like(reach, _ENDLESS)])))[DEMAND]
-    real = jnp.tile(question["valid"] > 0, 3) & ~((parts == 1) & (free == 0))
-    active = (jnp.max(caps, axis=0) < 0) & (prefills < 0) & real
+    real = jnp.tile(question["valid"] > 0, 3) & ((parts != 1) | ((free > 0) & (jnp.tile(question["lone"], 3) > 0)))
+    active = (jnp.max(caps, axis=0) < 0) & real
     start = interior_start(program, lift, jnp.max(caps, axis=0), reach)
     solution = minimise(program, lift, start, active)
-    return program, lift(solution.x), solution, caps, active
+    least = lift(jnp.stack([reach, jnp.zeros_like(reach)]))[0]
+    return program, lift(solution.x), solution, caps, active, least
 
 
 def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cheapest plan over n choices, its baseline, ranking and certificate.
 
-    ``given`` is the scenario, ``choices`` stacks n discrete choices, ``question`` says which are real
-    (``valid``) and whether to optimise the split (``free``) or hold it (``split``). ``points`` of the
-    plan and of its baseline are (ln N, ln D, ln B); ``caps`` are ln(use / limit) at the most lenient.
+    ``given`` is the scenario, ``choices`` stacks n discrete choices, ``question`` says which are real (``valid``),
+    which to try as a ``lone`` replica too, and whether to optimise the split (``free``) or hold it (``split``).
+    ``points`` of the plan and of its baseline are (ln N, ln D, ln B); ``caps`` are ln(use / limit) at the most lenient.
+    ``residuals`` of the question has an entry per lane: n fleets, n lone replicas, n baselines; so have ``lanes`` of
+    the answer, where each ended (ln N and ln B), ``lanes_ok``, and ``least_log_N``, the smallest model each could take.
     """
     n = choices["n_chips"].shape[0]
-    program, v, solution, caps, active = _lanes(given, choices, question)
-    lone_cost = jax.vmap(lambda c: Problem.of(given, c).lone_replica_cost())(choices)
+    program, v, solution, caps, active, least = _lanes(given, choices, question)
+    lone_cost = jax.vmap(lambda c: Problem.of(given, c, NONE).lone_replica_cost())(choices)
     lone_cost = jnp.where(given["by_flops"] > 0, 0.0, lone_cost)
 
     def group(part):
@@ -123,6 +125,13 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
     share = jnp.where(use_lone[best], jnp.exp(lone.values[0, best]) / objective[best], 1.0)
     return {
         "best": best,
+        "lane": lane,
+        "own_lanes": jnp.arange(n) + jnp.where(use_lone, n, 0),
+        "busy": busy,
+        "baseline_lane": 2 * n + base_best,
+        "lanes": {"log_N": v[0], "log_B": v[2]},
+        "lanes_ok": settled(solution) & active,
+        "least_log_N": least,
         "found": ok[best],
         "objective": objective,
         "ok": ok,
@@ -144,7 +153,7 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
 
 
 def _free_start(given: Mapping[str, Any], choices: Mapping[str, Any]) -> Scalar:
-    law = Problem.of(given, jax.tree.map(lambda a: a[0], choices)).law
+    law = Problem.of(given, jax.tree.map(lambda a: a[0], choices), NONE).law
     return law.compute_optimal_split() + START[0]
 
 
@@ -157,7 +166,7 @@ def tell(given: Mapping[str, Any], choices: Mapping[str, Any], cases: Mapping[st
     """
 
     def one(choice, case):
-        problem = Problem.of(given, choice)
+        problem = Problem.of(given, choice, case["residuals"])
         N, build = jnp.exp(case["log_N"]), case["build"] > 0
         shape = BuildableShape.nearest(problem.shape, N)
         smooth = problem.shape.transformer(N)
@@ -190,13 +199,14 @@ def differentiate(given: Mapping[str, Any], choice: Mapping[str, Any], plan: Map
 
     The plan stays put: ``split`` on the curve of the target loss and ``log_B``, or with ``appraise`` the
     parameters ``log_N`` with tokens ``log_D`` or (``derive_tokens``) those that reach the loss. The limits
-    that bind enter through ``multipliers``, in the order of `LIMITS` and then the lone replica's demand.
+    that bind enter through ``multipliers``, in the order of `LIMITS` and then the lone replica's demand. Slopes in the
+    ``residuals`` of the plan come along: they carry what inputs do to the calibrated kernels.
     """
-    leaves, tree = jax.tree.flatten((given, choice))
+    leaves, tree = jax.tree.flatten((given, choice, plan["residuals"]))
 
     def value(theta):
-        given, choice = jax.tree.unflatten(tree, [theta[i] for i in range(len(leaves))])
-        problem = Problem.of(given, choice)
+        given, choice, residuals = jax.tree.unflatten(tree, [theta[i] for i in range(len(leaves))])
+        problem = Problem.of(given, choice, residuals)
         appraise = plan["appraise"] > 0
         log_N, log_D = _at_loss(problem, plan["split"])
         N = jnp.exp(jnp.where(appraise, plan["log_N"], log_N))
@@ -207,10 +217,12 @@ def differentiate(given: Mapping[str, Any], choice: Mapping[str, Any], plan: Map
         model = problem.shape.transformer(N)
         point = problem.serving(model, batch)
         busy = busy_replicas(problem, point)
-        money = problem.training_cost(model, D) + problem.lone_replica_cost() * jnp.maximum(1.0, busy)
+        # A lone replica at its least batch is just busy: its cost does not move with demand, but through multipliers.
+        replicas = jnp.where(busy > 1.0 + _JUST, busy, 1.0)
+        money = problem.training_cost(model, D) + problem.lone_replica_cost() * replicas
         flops = 6.0 * N * D + 2.0 * N * problem.demand.lifetime_tokens
-        binding = plan["multipliers"][:4] @ log_limits(problem, point)
-        binding = binding + plan["multipliers"][4] * jnp.log(busy)
+        binding = plan["multipliers"][:-1] @ log_limits(problem, point)
+        binding = binding + plan["multipliers"][-1] * jnp.log(busy)
         plain = appraise | (given["by_flops"] > 0)
         log_objective = jnp.log(jnp.where(given["by_flops"] > 0, flops, money))
         return log_objective + jnp.where(plain, 0.0, binding), log_objective
@@ -218,21 +230,21 @@ def differentiate(given: Mapping[str, Any], choice: Mapping[str, Any], plan: Map
     theta = jnp.stack([jnp.asarray(leaf, float) for leaf in leaves])
     # Forward mode: one vectorised sweep over all inputs compiles in half the time that reverse mode needs.
     slopes, log_objective = jax.jacfwd(value, has_aux=True)(theta)
-    given_slopes, choice_slopes = jax.tree.unflatten(tree, list(slopes))
-    return {"given": given_slopes, "choice": choice_slopes, "log_objective": log_objective}
+    given_slopes, choice_slopes, left = jax.tree.unflatten(tree, list(slopes))
+    return {"given": given_slopes, "choice": choice_slopes, "residuals": left, "log_objective": log_objective}
 
 
-def best_loss(
-    given: Mapping[str, Any], choices: Mapping[str, Any], valid: Float[Array, " n"], budget: Float[Array, ""]
-) -> dict[str, Any]:
-    """Return the least loss that ``budget`` (of the objective's unit) buys on each of n choices.
+def best_loss(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the least loss that the ``budget`` of the question (in the objective's unit) buys on each of n choices.
 
+    ``residuals`` of the question has an entry per lane, n fleets and n lone replicas, as ``lanes`` of the answer.
     ``floor`` is ln(least cost of serving anything / budget) by choice: above zero, nothing is affordable.
     """
     n = choices["n_chips"].shape[0]
+    valid, budget = question["valid"], question["budget"]
 
-    def lane(choice, part):
-        problem = Problem.of(given, choice)
+    def lane(choice, part, residuals):
+        problem = Problem.of(given, choice, residuals)
         role = Role(free=1.0, lone=jnp.where(part == 1, 1.0, 0.0), flops=0.0)
         program = posynomials(problem, lambda v: loss_functions(problem, role, budget, v))
         small = problem.shape.transformer(MIN_PARAMS)
@@ -241,24 +253,32 @@ def best_loss(
 
     parts = jnp.repeat(jnp.arange(2.0), n)
     tiled = jax.tree.map(lambda a: jnp.tile(a, 2), choices)
-    program, lone_share, scale = jax.vmap(lane, out_axes=-1)(tiled, parts)
+    program, lone_share, scale = jax.vmap(lane, out_axes=-1)(tiled, parts, question["residuals"])
     log_N = jnp.clip(0.5 * (scale + jnp.log(MIN_PARAMS)) - 1.5, jnp.log(MIN_PARAMS), jnp.log(1e12))
     log_D = scale + jnp.log(MIN_PARAMS) - log_N
     zero = jnp.zeros(2 * n)
     small = program.values(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero + START[1]]))
     caps = program.values(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero]))[CAPS]
     floor = jnp.maximum(lone_share, small[COST])
-    active = (jnp.max(caps, axis=0) < 0) & (floor < 0) & jnp.tile(valid > 0, 2)
+    tried = jnp.concatenate([valid > 0, (valid > 0) & (question["lone"] > 0)])
+    active = (jnp.max(caps, axis=0) < 0) & (floor < 0) & tried
     start = jnp.stack([log_N, log_D, jnp.full(2 * n, START[1])])
     solution = minimise(program, DirectLift(), start, active)
     busy = solution.values[DEMAND, :n] - LOG_OFF
     holds = settled(solution) & active
     use_lone = holds[n:] & ((busy < 0) | ~holds[:n])
     loss = jnp.exp(jnp.where(use_lone, solution.values[0, n:], solution.values[0, :n]))
+    ok = jnp.where(use_lone, holds[n:], holds[:n] & ((busy >= 0) | (question["lone"] == 0)))
+    best = jnp.argmin(jnp.where(ok, loss, jnp.inf))
     return {
         "loss_nats": loss,
-        "ok": jnp.where(use_lone, holds[n:], holds[:n] & (busy >= 0)),
+        "lane": best + jnp.where(use_lone[best], n, 0),
+        "ok": ok,
+        "busy": busy,
         "floor": floor[:n],
+        "lanes": {"log_N": solution.x[0], "log_B": solution.x[2]},
+        "lanes_ok": holds,
+        "least_log_N": zero + jnp.log(MIN_PARAMS),
         "unsettled": (active[:n] & ~holds[:n] & ~holds[n:]).sum(),
         "caps": caps[:, :n],
         "passes": solution.passes[0],

@@ -14,7 +14,7 @@ from .problem import LIMITS, Problem
 MAX_BATCH = 1e9
 
 
-def log_limits(problem: Problem, point: OperatingPoint) -> Float[Array, " 4"]:
+def log_limits(problem: Problem, point: OperatingPoint) -> Float[Array, " 5"]:
     """Return ln(use / limit) of each of `LIMITS`: negative inside."""
     return jnp.log(jnp.stack([point.seconds(parts) for parts in problem.limit_functions(point)]))
 
@@ -32,7 +32,7 @@ def useful_batch(problem: Problem, model: Transformer) -> Scalar:
 
     def too_large(log_B):
         point = problem.serving(model, jnp.exp(log_B))
-        return jnp.any(log_limits(problem, point)[:3] > 0) | (busy_replicas(problem, point) < 1.0)
+        return jnp.any(log_limits(problem, point)[:-1] > 0) | (busy_replicas(problem, point) < 1.0)
 
     return jnp.exp(bisect(too_large, 0.0, jnp.log(MAX_BATCH)))
 
@@ -42,11 +42,12 @@ def describe(problem: Problem, model: Transformer, tokens: Scalar, batch: Scalar
     point = problem.serving(model, batch)
     replica, chip = point.replica, problem.slice.chip
     step = replica.decode_step(batch)
-    overlap = problem.slice.efficiency.overlap_exponent
+    whole = point.seconds([point.step])
     fleet = Fleet.for_demand(problem.demand, point)
     training = problem.training(model, tokens)
-    weights, kv = replica.memory_fill(batch)
-    fixed = step.hop_s + step.wire_s + step.layer_s + step.sequence_s
+    layers, tables, _, kv = replica.memory_fill(batch)
+    weights = layers + tables
+    hard = step.linear.hard_seconds() + step.attention.hard_seconds()
     out = {
         "params": model.params,
         "layers": model.layers,
@@ -56,18 +57,14 @@ def describe(problem: Problem, model: Transformer, tokens: Scalar, batch: Scalar
         "batch": batch,
         "tpot_s": point.seconds(point.tpot_parts()),
         "ttft_s": point.seconds(point.ttft_parts()),
-        "step_s": point.seconds([point.step]),
-        "hard_step_s": step.linear.hard_seconds() + step.attention.hard_seconds() + fixed,
-        "step_linear_s": step.linear.seconds(overlap),
+        "step_s": whole,
+        "hard_step_s": hard + step.overhead_s(),
         "step_linear_compute_s": step.linear.compute_s,
         "step_linear_memory_s": step.linear.memory_s,
-        "step_attention_s": step.attention.seconds(overlap),
         "step_attention_compute_s": step.attention.compute_s,
         "step_attention_memory_s": step.attention.memory_s,
-        "step_network_s": step.wire_s + step.hop_s,
-        "step_overhead_s": step.layer_s + step.sequence_s,
         "weight_bytes": weights * chip.hbm_bytes * problem.slice.n_chips,
-        "kv_bytes": kv * problem.slice.efficiency.kv_memory_fraction * chip.hbm_bytes * problem.slice.n_chips,
+        "kv_bytes": kv * problem.engine.kv_fraction * chip.hbm_bytes * problem.slice.n_chips,
         "hbm_bytes": chip.hbm_bytes * problem.slice.n_chips,
         "busy_replicas": fleet.prefill_replicas + fleet.decode_replicas,
         "replicas": fleet.replicas,

@@ -15,21 +15,22 @@ from .programs import CAPS, DEMAND, LOG_OFF, START, QualityLift, Role, cost_func
 _BLOCK = 128  # lanes solved side by side: their working set stays in the processor's cache
 
 
-def solve_many(given: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the optimum of n questions; every number of ``given`` and ``choices`` has a leading axis n.
+def solve_many(given: Mapping[str, Any], choices: Mapping[str, Any], residuals: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the optimum of n questions; every number of ``given``, ``choices``, ``residuals`` has a leading axis n.
 
-    Each gets ``objective``, ``log_N``, ``log_D``, ``log_B`` (ln of the optimum, with at least one replica)
+    The program is the condensed one of `planner.condensed` with these ``residuals``. Each question gets ``objective``,
+    ``log_N``, ``log_D``, ``log_B`` (ln of the optimum, with at least one replica)
     and ``ok``. n is padded to whole blocks inside; lanes out of reach are not ok.
     """
     n = choices["n_chips"].shape[0]
     blocks = -(-n // _BLOCK)
     index = jnp.minimum(jnp.arange(blocks * _BLOCK), n - 1)
-    padded = jax.tree.map(lambda a: a[index].reshape(blocks, _BLOCK, *a.shape[1:]), (given, choices))
+    padded = jax.tree.map(lambda a: a[index].reshape(blocks, _BLOCK, *a.shape[1:]), (given, choices, residuals))
     out = jax.lax.map(_block, padded)
     return jax.tree.map(lambda a: a.reshape(-1)[:n], out)
 
 
-def _block(questions: tuple[Mapping[str, Any], Mapping[str, Any]]) -> dict[str, Any]:
+def _block(questions: tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]) -> dict[str, Any]:
     n = questions[1]["n_chips"].shape[0]
 
     def lane(question, lone):
@@ -59,11 +60,14 @@ def _block(questions: tuple[Mapping[str, Any], Mapping[str, Any]]) -> dict[str, 
     return {"objective": objective, "log_N": v[0], "log_D": v[1], "log_B": v[2], "ok": ok}
 
 
-def solve_on_every_device(given: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
+def solve_on_every_device(
+    given: Mapping[str, Any], choices: Mapping[str, Any], residuals: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return `solve_many` with its questions spread evenly over all devices; n must divide by their number.
 
     A CPU counts as one device unless ``jax_num_cpu_devices`` was set before jax started.
     """
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("questions",))
     spread = jax.sharding.PartitionSpec("questions")
-    return jax.shard_map(solve_many, mesh=mesh, in_specs=spread, out_specs=spread, check_vma=False)(given, choices)
+    spreading = jax.shard_map(solve_many, mesh=mesh, in_specs=spread, out_specs=spread, check_vma=False)
+    return spreading(given, choices, residuals)

@@ -10,15 +10,16 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
-from hw import Chip, Efficiency, Part, Scalar, Slice, scaled
+from hw import Chip, Part, Scalar, Slice, scaled
 from scaling import ChinchillaLaw
 
 from ..economics import Demand, Slo
 from ..model.transformer import ShapeLaw, Transformer
-from ..serving.replica import OperatingPoint, Precision, Replica, Requests
+from ..serving.engine import Engine
+from ..serving.replica import OperatingPoint, Precision, Replica, Requests, Residual, Residuals
 from ..training import TRAINING_PRECISION, TrainingRun
 
-LIMITS = ("hbm", "tpot", "ttft", "batch")  # the order of `Problem.limit_functions`
+LIMITS = ("hbm", "tpot", "ttft", "engine", "batch")  # the order of `Problem.limit_functions`
 
 
 class Problem(eqx.Module):
@@ -34,13 +35,15 @@ class Problem(eqx.Module):
     shape: ShapeLaw
     slice: Slice
     precision: Precision
+    engine: Engine
+    residuals: Residuals
     training_mfu: Scalar
     usd_per_s: Scalar
     rate: Scalar
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], choice: Mapping[str, Any]) -> "Problem":
-        """Build from ``given`` (the scenario) and ``choice`` (chip, replica size, precision)."""
+    def of(cls, given: Mapping[str, Any], choice: Mapping[str, Any], residuals: Mapping[str, Any]) -> "Problem":
+        """Build from ``given`` (the scenario), ``choice`` (chip, layout, precision) and its ``residuals``."""
         law = ChinchillaLaw(**given["law"])
         like = given["quality_like"]
         loss_like = law.loss(like, law.compute_optimal_tokens(like))
@@ -50,9 +53,7 @@ class Problem(eqx.Module):
         usd_per_s, mfu = chip_numbers.pop("usd_per_s"), chip_numbers.pop("training_mfu")
         chip = Chip(**chip_numbers)
         form = choice["precision"]
-        engine = Efficiency(**given["engine"])
-        reached = {p: engine.fp4_matmul_ratio if p == "fp4" else 1.0 for p in form["use"]}
-        peak = sum(form["use"][p] * reached[p] * chip.peak_flops_per_s[p] for p in form["use"])
+        peak = sum(form["use"][p] * chip.peak_flops_per_s[p] for p in form["use"])
         joules = given["by_joules"] > 0
         return cls(
             law=law,
@@ -60,10 +61,12 @@ class Problem(eqx.Module):
             demand=Demand(given["lifetime_tokens"], requests, given["lifetime_s"], given["peak_to_mean"]),
             slo=Slo(given["tpot_s"], given["ttft_s"]),
             shape=ShapeLaw(**given["shape"]),
-            slice=Slice(chip, choice["n_chips"], engine),
+            slice=Slice(chip, choice["n_chips"], choice["stages"]),
             precision=Precision(
                 form["weight_bytes"], form["kv_bytes"], peak, chip.peak_flops_per_s[TRAINING_PRECISION]
             ),
+            engine=Engine(**choice["engine"]),
+            residuals=Residuals(**{k: Residual(**v) for k, v in residuals.items()}),
             training_mfu=mfu,
             usd_per_s=usd_per_s,
             rate=jnp.where(joules, chip.power_w, usd_per_s),
@@ -71,7 +74,8 @@ class Problem(eqx.Module):
 
     def serving(self, model: Transformer, batch: Scalar) -> OperatingPoint:
         """Return a replica that serves ``model``, ``batch`` sequences at a time."""
-        return Replica(model, self.slice, self.precision, self.demand.requests).at(batch)
+        requests = self.demand.requests
+        return Replica(model, self.slice, self.precision, requests, self.engine, self.residuals).at(batch)
 
     def training(self, model: Transformer, tokens: Scalar) -> TrainingRun:
         """Return the run that trains ``model`` on ``tokens``."""
@@ -91,6 +95,7 @@ class Problem(eqx.Module):
             [*point.replica.memory_fill(point.batch)],
             scaled(point.tpot_parts(), 1.0 / self.slo.tpot_s),
             scaled(point.ttft_parts(), 1.0 / self.slo.ttft_s),
+            [point.batch / point.replica.most_sequences()],
             [1.0 / point.batch],
         ]
 

@@ -20,14 +20,15 @@ from jaxtyping import Array, Float
 from hw import Scalar, scaled
 from scaling import ChinchillaLaw
 
+from ..serving.replica import OVERLAP
 from .bisection import bisect
 from .posynomial import Functions, Posynomials
 from .problem import Problem
 
 MAX_TRAINING_TOKENS = 1e18  # the most lenient model tried is the one that needs this many: a bound, not a claim
 COST = -2  # among the functions of `loss_functions`
-CAPS = slice(1, 4)  # memory, TPOT and TTFT among the functions
-DEMAND = 5
+CAPS = slice(1, 5)  # memory, TPOT, TTFT and the engine's sequences among the functions
+DEMAND = 6
 _REFERENCE = (1e10, 1e12, 64.0)  # anywhere: monomials are read off exactly
 START = (1.5, 3.5)  # of the split beyond compute-optimal, and of ln B
 _COARSE = 12  # halvings that find a start
@@ -77,7 +78,7 @@ def loss_functions(problem: Problem, role: Role, budget: Scalar, v: Float[Array,
 def posynomials(problem: Problem, functions) -> Posynomials:
     """Return ``functions`` of v as data for the solver."""
     at = jnp.log(jnp.array(_REFERENCE))
-    return Posynomials.of(functions, problem.slice.efficiency.overlap_exponent, at)
+    return Posynomials.of(functions, OVERLAP, at)
 
 
 def interior_start(

@@ -127,12 +127,8 @@ def _engines() -> list[dict[str, Any]]:
         chips = {"chips": list(e.chips), "chips_measured": " ".join(e.chips) if rows else "none"}
         limits = {k: v for k, v in e.limits.items() if isinstance(v, float) and k != "reserve_gb"}
         fitted = {"profile": e.profile, "limits": limits, "residuals": e.residuals}
-        # Efficiencies of the search, which other profiles borrow.
-        search = {**e.efficiency, "accuracy": e.accuracy} if "efficiency" in e.tables else {}
         source = e.tables["profile"]["source"]
-        out.append(
-            {"id": e.id, "name": e.name, **run, **chips, "rows": rows, **errors, **fitted, **search, "source": source}
-        )
+        out.append({"id": e.id, "name": e.name, **run, **chips, "rows": rows, **errors, **fitted, "source": source})
     return out
 
 

@@ -6,10 +6,12 @@ from typing import Any
 from ..infeasible import CAPS, Infeasible
 from ..plan import BASELINE, BUILDABLE, PLAN, Outcome
 from .elasticities import elasticities, worth
-from .trust import at_quality, certificate, sources, total_of, warnings
+from .trust import at_quality, certificate, intervals, sources, total_of, unseen_chip, warnings
+from .units import percent
 
 _RANKED = 8
 _UNITS = ("usd", "joules", "flops")
+_BOUNDS = {"links": "network", "streams": "memory"}  # of what takes a step; launches and host are overhead
 
 
 def document(outcome: Outcome, command: str) -> dict[str, Any]:
@@ -40,7 +42,8 @@ def document(outcome: Outcome, command: str) -> dict[str, Any]:
         "step": step(outcome),
         "buildable": buildable(outcome),
         "ranking": ranking(outcome),
-        "accuracy": dict(outcome.scenario.engine.accuracy),
+        "accuracy": outcome.choice.engine.residuals,
+        "interval": intervals(outcome),
         "sources": sources(outcome),
         "question": question(outcome),
         "warnings": warnings(outcome),
@@ -65,7 +68,9 @@ def _status(outcome: Outcome) -> dict[str, str]:
     every = "every chip, replica size and precision allowed"
     if outcome.solved["unsettled"]:
         every = "the choices that settled (see warnings)"
-    return {"status": "converged", "message": f"the plan is the global optimum over {every}"}
+    gap = percent(outcome.solved["condensation_gap"])
+    said = f"the global optimum over {every} of a convex program whose times are the calibrated kernels' at the plan"
+    return {"status": "converged", "message": f"the plan is {said}, to {gap} of the objective"}
 
 
 def _explained(infeasible: Infeasible) -> dict[str, Any]:
@@ -86,7 +91,10 @@ def plan(outcome: Outcome) -> dict[str, Any]:
     hardware = {
         "chip": choice.chip.id,
         "chips_per_replica": choice.n_chips,
+        "tp": choice.n_chips // choice.stages,
+        "pp": choice.stages,
         "precision": choice.precision,
+        "engine": choice.engine.id,
         "batch": v("batch"),
         "tpot_s": v("tpot_s"),
         "ttft_s": v("ttft_s"),
@@ -127,6 +135,8 @@ def baseline(outcome: Outcome) -> dict[str, Any]:
     hardware: dict[str, Any] = {
         "chip": choice.chip.id,
         "chips_per_replica": choice.n_chips,
+        "tp": choice.n_chips // choice.stages,
+        "pp": choice.stages,
         "precision": choice.precision,
         "batch": outcome.value("batch", BASELINE),
     }
@@ -148,7 +158,7 @@ def saving(outcome: Outcome) -> float | None:
 
 
 def batch_limit(outcome: Outcome) -> str | None:
-    """Return what keeps the batch from growing: hbm, tpot, ttft, demand, or interior where nothing does."""
+    """Return what keeps the batch from growing: hbm, tpot, ttft, engine, demand, or interior where nothing does."""
     if not outcome.has_hardware:
         return None
     uses = {name: outcome.value(f"log_{name}_use") for name in CAPS}
@@ -159,21 +169,24 @@ def batch_limit(outcome: Outcome) -> str | None:
 
 
 def step(outcome: Outcome) -> dict[str, Any] | None:
-    """Return the decode step by operation, which side of the roofline binds, and its hard-maximum time."""
-    if not outcome.has_hardware:
+    """Return the decode step: its seconds by what takes them, as the calibrated kernels and the engine's profile say.
+
+    Beside them stand the textbook's rooflines of products and attention, and ``hard_maximum_s``, the longer side of
+    each and the engine's overheads.
+    """
+    if not outcome.has_hardware or "step_parts" not in outcome.solved:
         return None
     v = outcome.value
-    parts = {}
-    for name in ("linear", "attention"):
-        compute, memory = v(f"step_{name}_compute_s"), v(f"step_{name}_memory_s")
-        parts[name] = {
-            "seconds": v(f"step_{name}_s"),
-            "compute_s": compute,
-            "memory_s": memory,
-            "bound": "compute" if compute > memory else "memory",
-        }
-    parts["network"] = {"seconds": v("step_network_s"), "bound": "network"}
-    parts["overhead"] = {"seconds": v("step_overhead_s"), "bound": "overhead"}
+    parts: dict[str, Any] = {
+        name: {"seconds": seconds, "bound": _BOUNDS.get(name, "overhead"), "basis": "calibrated"}
+        for name, seconds in outcome.solved["step_parts"].items()
+        if seconds > 0
+    }
+    for name, form in (("products", "linear"), ("attention", "attention")):
+        compute, memory = v(f"step_{form}_compute_s"), v(f"step_{form}_memory_s")
+        bound = "compute" if compute > memory else "memory"
+        if name in parts:  # what takes no time at all is not there
+            parts[name] |= {"bound": bound, "roofline_compute_s": compute, "roofline_memory_s": memory}
     longest = max(parts, key=lambda name: parts[name]["seconds"])
     return {
         "seconds": v("step_s"),
@@ -208,7 +221,11 @@ def buildable(outcome: Outcome) -> dict[str, Any] | None:
 
 
 def ranking(outcome: Outcome) -> list[dict[str, Any]]:
-    """Return the best choices in order; those within the model's own error of the best are ties."""
+    """Return the best choices in order, by calibrated times; those within the engine's error of the best are ties.
+
+    The error is the median one on measured runs of dense models whose chip the fit did not see, for differences
+    between chips are what is ranked.
+    """
     if outcome.appraised or not outcome.has_hardware:
         return []
     unit = outcome.scenario.settings["objective"]
@@ -216,7 +233,7 @@ def ranking(outcome: Outcome) -> list[dict[str, Any]]:
     counted = outcome.ranked_by if flops else unit
     cost = outcome.solved["hardware_objective"]
     order = [i for i in sorted(range(len(outcome.choices)), key=lambda i: cost[i]) if outcome.solved["hardware_ok"][i]]
-    error = outcome.scenario.engine.accuracy["unseen_chip_mdape"]
+    error = unseen_chip(outcome.choice.engine)
     rows = []
     for i in order[:_RANKED]:
         choice, ratio = outcome.choices[i], float(cost[i] / cost[order[0]])
@@ -225,6 +242,8 @@ def ranking(outcome: Outcome) -> list[dict[str, Any]]:
             {
                 "chip": choice.chip.id,
                 "chips_per_replica": choice.n_chips,
+                "tp": choice.n_chips // choice.stages,
+                "pp": choice.stages,
                 "precision": choice.precision,
                 "active_params": size,
                 f"total_{counted}": float(cost[i]),

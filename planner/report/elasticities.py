@@ -7,7 +7,7 @@ from ..plan import Outcome
 
 # Numbers that steer the compiled program rather than describe the world, or that only come in whole steps.
 _HIDDEN = {
-    "by_likeness", "by_joules", "by_flops", "n_chips", "chip.domain_chips", "shape.kv_heads",
+    "by_likeness", "by_joules", "by_flops", "n_chips", "stages", "shape.kv_heads",
     "precision.use.bf16", "precision.use.fp8", "precision.use.int8", "precision.use.fp4",
 }  # fmt: skip
 # What a flag or file calls the quantity; an elasticity does not depend on the unit.
@@ -29,6 +29,9 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 def elasticities(outcome: Outcome) -> dict[str, float]:
     """Return d ln(objective) / d ln(input) at the plan for every input, largest first.
 
+    An input moves the search's form, and through the calibrated kernels the residuals that complete it: both count.
+    The residuals' exponents, of second order at the optimum of a fixed choice, are held.
+
     Where a budget was asked for, the objective is the loss: its elasticities follow from those of the
     cost at the plan's loss, d ln L / d ln x = -(d ln C / d ln x) / (d ln C / d ln L).
     """
@@ -42,6 +45,10 @@ def elasticities(outcome: Outcome) -> dict[str, float]:
     hidden.add("quality_like" if "quality_like" not in settings else "target_loss")
     hidden |= {f"chip.peak_flops_per_s.{p}" for p in absent_precisions(choice.chip.peak_flops_per_s)}
     found = {name: slopes[name] * values[name] for name in values if name not in hidden}
+    times = {time: float(of["log"]) for time, of in outcome.slopes["residuals"].items()}
+    for name, of in outcome.slopes["calibrated"].items():
+        if name not in hidden:
+            found[name] = found.get(name, 0.0) + sum(times[time] * of[time] for time in times)
     if budget:
         per_loss = found.pop("target_loss")
         found = {name: -value / per_loss for name, value in found.items()} | {"budget_usd": 1.0 / per_loss}
@@ -64,7 +71,7 @@ def worth(outcome: Outcome, found: Mapping[str, float], total: float) -> dict[st
     amounts = {
         "tpot_s": ("tpot_ms", s["tpot_ms"] / 1e3),
         "ttft_s": ("ttft_ms", s["ttft_ms"] / 1e3),
-        "hbm_bytes": ("chip.hbm_bytes", chip.hbm_bytes),
+        "hbm_bytes": ("chip.hbm_bytes", chip.visible_bytes),
         "hbm_bytes_per_s": ("chip.hbm_bytes_per_s", chip.hbm_bytes_per_s),
     }
     return {unit: -found[name] * total / amount + 0.0 for unit, (name, amount) in amounts.items()}

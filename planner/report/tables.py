@@ -12,6 +12,7 @@ _LIMITS = {
     "hbm": "memory: no room for the KV cache of one more sequence",
     "tpot": "time per output token: one more sequence breaks the promise",
     "ttft": "time to first token: one more sequence breaks the promise",
+    "engine": "the engine: its slots or the tokens of its passes are taken",
     "demand": "demand: one replica serves the peak with room to spare",
     "interior": "nothing: the batch could be larger",
 }
@@ -73,6 +74,12 @@ def verdict(answer: dict[str, Any]) -> str:
     return text + "."
 
 
+def _replica(row: dict[str, Any]) -> str:
+    """Return chips, precision and how they are split: 16 x h100-sxm fp8, tp 8 pp 2."""
+    text = f"{row['chips_per_replica']} x {row['chip']} {row['precision']}"
+    return text + (f", tp {row['tp']} pp {row['pp']}" if row["pp"] > 1 else "")
+
+
 def _plan(answer: dict[str, Any]) -> Table:
     plan, build, base = answer["plan"], answer["buildable"], answer["baseline"]
     evaluated = answer["schema"].startswith("evaluate")
@@ -95,8 +102,7 @@ def _plan(answer: dict[str, Any]) -> Table:
         row("FFN, heads / KV heads", "", f"{build['ffn']}, {build['heads']} / {build['kv_heads']}")
     row("loss", f"{plan['loss_nats']:.4f} nats")
     if plan["chip"]:
-        other = f"{base['chips_per_replica']} x {base['chip']} {base['precision']}" if base["chip"] else "none fits"
-        row("replica", f"{plan['chips_per_replica']} x {plan['chip']} {plan['precision']}", "", other)
+        row("replica", _replica(plan), "", _replica(base) if base["chip"] else "none fits")
         row(
             "batch", f"{plan['batch']:.1f}", str(built.get("batch", "")), f"{base['batch']:.1f}" if base["chip"] else ""
         )
@@ -128,11 +134,10 @@ def _ranking(answer: dict[str, Any]) -> Table | None:
     if len(rows) < 2:
         return None
     unit = next(k for k in rows[0] if k.startswith("total_")).removeprefix("total_")
-    out = table("Choices in order", "chips, precision", "parameters", "cost", "against the best")
+    out = table("Choices in order", "chips, precision, layout", "parameters", "cost", "against the best")
     for row in rows:
         note = "best" if row is rows[0] else f"x {row['ratio_to_best']:.2f}" + (" (a tie)" if row["tie"] else "")
-        name = f"{row['chips_per_replica']} x {row['chip']} {row['precision']}"
-        out.add_row(name, say(row["active_params"]), _amount(row[f"total_{unit}"], unit), note)
+        out.add_row(_replica(row), say(row["active_params"]), _amount(row[f"total_{unit}"], unit), note)
     return out
 
 
@@ -150,12 +155,16 @@ def _reasons(answer: dict[str, Any]) -> list[str]:
     if answer["batch_limit"]:
         out.append(f"[bold]Batch limited by[/] {_LIMITS[answer['batch_limit']]}.")
     if step:
-        parts = [(n, p) for n, p in step["operations"].items() if p["seconds"] > 0]
-        said = ", ".join(f"{n} {seconds(p['seconds'])} ({p['bound']})" for n, p in parts)
+        parts = sorted(step["operations"].items(), key=lambda item: -item[1]["seconds"])
+        said = [
+            f"{name} {seconds(part['seconds'])}" + (f" ({part['bound']})" if "roofline_memory_s" in part else "")
+            for name, part in parts
+            if part["seconds"] > 0.005 * step["seconds"]
+        ]
         off = 100 * step["hard_maximum_difference_fraction"]
         out.append(
-            f"[bold]Decode step[/] {seconds(step['seconds'])} = {said}; a textbook roofline (hard maximum) says "
-            f"{seconds(step['hard_maximum_s'])}, {off:+.1f} %."
+            f"[bold]Decode step[/] {seconds(step['seconds'])} by calibrated kernels = {', '.join(said)}; a textbook "
+            f"roofline says {seconds(step['hard_maximum_s'])}, {off:+.1f} %."
         )
     worth = _worth(answer)
     if worth:
@@ -166,7 +175,9 @@ def _reasons(answer: dict[str, Any]) -> list[str]:
     if sure.get("duality_gap") is not None:
         out.append(
             f"[bold]Certificate:[/] convex program, gradient {sure['gradient_norm']:.0e}, duality gap "
-            f"{sure['duality_gap']:.0e}: the global optimum of this model."
+            f"{sure['duality_gap']:.0e}: global for the condensed program; stationary for the calibrated kernels to "
+            f"{percent(sure['condensation_gap_fraction'])} of the {_GOALS[answer['elasticities_of']]}, after "
+            f"{sure['rounds']} rounds."
         )
     elif sure.get("above_optimum_fraction") is not None:
         out.append(f"[bold]Against the optimum[/] of this chip: {100 * sure['above_optimum_fraction']:+.2f} %.")
@@ -190,13 +201,13 @@ def _worth(answer: dict[str, Any]) -> list[str]:
 
 
 def _trust(answer: dict[str, Any]) -> str:
-    accuracy, source = answer["accuracy"], answer["sources"]
-    text = (
-        f"[bold]How far to trust it:[/] serving speed {percent(accuracy['mdape'])} median error on "
-        f"{accuracy['rows']:.0f} measured runs (this chip: {source['serving_basis']}, "
-        f"{percent(source['serving_mdape'])}); training MFU {source['training_mfu']:.2f} "
-        f"({source['training_mfu_basis']})"
-    )
+    source, band = answer["sources"], answer["interval"]
+    text = "[bold]How far to trust it:[/] "
+    if band:
+        low, high = band["tpot_s"]
+        text += f"time per output token {seconds(low)} to {seconds(high)}, nine times in ten ({band['basis']}"
+        text += f", median error {percent(source['serving_mdape'])}); "
+    text += f"training MFU {source['training_mfu']:.2f} ({source['training_mfu_basis']})"
     if source["usd_per_chip_hour"]:
         text += f"; ${source['usd_per_chip_hour']:g} per chip-hour ({source['price']})"
     return text + "."

@@ -3,13 +3,20 @@
 import math
 from typing import Any
 
+import configs
 from scaling import range_warnings
 
 from ..choices import BYTES
 from ..infeasible import CAPS
+from ..model.generic import generic_model
 from ..plan import PLAN, Outcome
+from ..runs.constants import is_timed
+from ..runs.interval import Interval, interval
 from ..scenario import DEFAULT_SOURCES
 from .units import say
+
+_MOST_TOKENS = 1e18  # as `planner.optimize.programs.MAX_TRAINING_TOKENS`
+_FAR = 0.03  # of a time: worth a warning of a given plan
 
 
 def total_of(outcome: Outcome, row: int, unit: str) -> float:
@@ -30,7 +37,11 @@ def certificate(outcome: Outcome) -> dict[str, Any]:
 
     Every part of the model is read off as a monomial, so the program is convex once no exponent of
     model size or tokens is negative (``least_exponent``); ``model_mismatch`` checks the monomials
-    against the model itself at the plan. A given plan carries its cost above the optimum instead.
+    against the model itself at the plan. That program is the search's form, completed so that its times and their
+    slopes are the calibrated kernels' at the plan (condensation): for the program the plan is the global optimum, for
+    the kernels a stationary point, to the accuracy of ``condensation_gap_fraction`` (of the objective) and
+    ``times_gap_fraction`` (of the times) after ``rounds`` of both. A given plan
+    carries its cost above the optimum instead.
     """
     solved = outcome.solved
     convex = float(solved["least_exponent"]) > -1e-9
@@ -45,6 +56,8 @@ def certificate(outcome: Outcome) -> dict[str, Any]:
             "convex": convex,
             "feasibility": max(0.0, *uses),
             "above_optimum_fraction": above,
+            "times_gap_fraction": float(solved.get("times_gap", 0.0)),
+            "rounds": int(solved.get("rounds", 0)),
         }
     return {
         "gradient_norm": float(solved["gradient_norm"]),
@@ -53,13 +66,16 @@ def certificate(outcome: Outcome) -> dict[str, Any]:
         "duality_gap": abs(float(solved["gap"])),
         "least_exponent": float(solved["least_exponent"]),
         "model_mismatch": abs(float(outcome.slopes["log_objective"]) - float(solved["log_objective"])),
+        "condensation_gap_fraction": float(solved["condensation_gap"]),
+        "times_gap_fraction": float(solved["times_gap"]),
+        "rounds": int(solved["rounds"]),
     }
 
 
 def sources(outcome: Outcome) -> dict[str, Any]:
     """Return where the answer's constants come from."""
     scenario, chip = outcome.scenario, outcome.choice.chip
-    engine = scenario.engine
+    engine = outcome.choice.engine
     measured = chip.id in engine.chips and outcome.choice.precision in engine.precisions
     own_price = "chip_usd_per_hour" in scenario.settings
     price = chip.tables.get("price", {})
@@ -74,27 +90,50 @@ def sources(outcome: Outcome) -> dict[str, Any]:
         if outcome.choice.mfu_measured
         else f"median of {chip.vendor}'s measured chips",
         "training_mfu_source": mfu.get("source", ""),
-        "serving": scenario.engine.tables["efficiency"]["source"],
-        "serving_basis": "measured" if measured else "datasheet",
-        "serving_mdape": scenario.engine.accuracy["mdape"] if measured else carried_over(outcome)[1],
+        "serving": engine.tables["profile"]["source"],
+        "serving_basis": _interval(outcome, "output_tokens_per_s").basis,
+        "serving_mdape": residuals(engine, "dense" if measured else "dense_unseen_chip")["mdape"],
         "weight_bytes_per_param": BYTES[outcome.choice.precision][0],
         "workload": scenario.workload.tables["requests"]["source"],
         "defaults": DEFAULT_SOURCES,
     }
 
 
-def carried_over(outcome: Outcome) -> tuple[str, float]:
-    """Return on what kind of chip the engine's efficiencies were tried unseen, and their median error there."""
-    accuracy, chip = outcome.scenario.engine.accuracy, outcome.choice.chip
-    if chip.vendor == "NVIDIA":
-        return "chips left out of the fit", accuracy["unseen_chip_mdape"]
-    return "the one other vendor's chip tried, under another engine", accuracy["other_vendor_mdape"]
+def residuals(engine: configs.EngineFacts, kind: str) -> dict[str, float]:
+    """Return what predictions of one kind err by under an engine: its own runs', or those of the best fitted one."""
+    return engine.residuals.get(kind) or configs.load_engine(configs.PLANNING_ENGINE).residuals[kind]
+
+
+def unseen_chip(engine: configs.EngineFacts) -> float:
+    """Return the median error, as a fraction, on runs of dense models whose chip was left out of the fit."""
+    return residuals(engine, "dense_unseen_chip")["mdape"]
+
+
+def intervals(outcome: Outcome) -> dict[str, Any] | None:
+    """Return the 90 % intervals of the plan's times and throughput by what measured runs were off, and their basis."""
+    if not outcome.has_hardware:
+        return None
+    v = outcome.value
+    rate = v("batch") / v("tpot_s")
+    values = {"tpot_s": v("tpot_s"), "ttft_s": v("ttft_s"), "output_tokens_per_s": rate}
+    found = {name: _interval(outcome, name) for name in values}
+    bounds = {name: list(found[name].of(value)) for name, value in values.items()}
+    return {"coverage": 0.9, **bounds, "basis": found["tpot_s"].basis}
+
+
+def _interval(outcome: Outcome, quantity: str) -> Interval:
+    params, lengths = outcome.value("params"), outcome.scenario.requests()
+    model = generic_model("plan", max(params, 1e6), max(params, 1e6))
+    return interval(
+        outcome.choice.engine, outcome.choice.chip, model, quantity,
+        lengths["input_tokens"], lengths["output_tokens"], outcome.value("batch"),
+    )  # fmt: skip
 
 
 def warnings(outcome: Outcome) -> list[str]:
     """Return sentences on where the answer leans on less than measurement."""
     scenario, choice = outcome.scenario, outcome.choice
-    chip, engine = choice.chip, scenario.engine
+    chip, engine = choice.chip, choice.engine
     lost = int(outcome.solved["unsettled"])
     if scenario.settings["objective"] == "joules":
         head = ["joules are chip-seconds at board power (TDP), busy or idle: an upper bound, without hosts or cooling."]
@@ -103,6 +142,8 @@ def warnings(outcome: Outcome) -> list[str]:
     out = [f"{lost} of {len(outcome.choices)} choices did not settle and were left out."] if lost else []
     out += head
     out += range_warnings(scenario.law.id, scenario.law.valid, outcome.value("params"), outcome.value("tokens"))
+    if outcome.value("tokens") > _MOST_TOKENS * (1.0 - 1e-6) and not outcome.appraised:
+        out.append(f"training tokens are held at {_MOST_TOKENS:g}, the most that is considered.")
     low, high = scenario.shape.valid["min_params"], scenario.shape.valid["max_params"]
     if not low <= outcome.value("params") <= high:
         out.append(f"layers and KV width follow public models of {say(low)} to {say(high)} parameters: extrapolated.")
@@ -113,17 +154,31 @@ def warnings(outcome: Outcome) -> list[str]:
         )
         return out
     if choice.precision not in engine.precisions:
-        out.append(f"no {choice.precision} run is among those behind {engine.id}: its speed is taken to be like fp8's.")
-    if chip.id not in engine.chips:
-        kind, error = carried_over(outcome)
         out.append(
-            f"datasheet-only chip for serving: no run on {chip.id} is among those behind {engine.id}; its efficiencies "
-            f"are carried over (median error {100 * error:.1f} % on {kind})."
+            f"no {choice.precision} run is among those behind {engine.id}: it is timed by kernels and by the overheads "
+            "of other formats."
         )
-    largest = engine.accuracy["max_batch"]
+    if chip.id not in engine.chips:
+        error = 100 * unseen_chip(engine)
+        out.append(
+            f"datasheet-only chip for serving: no run on {chip.id} is among those behind {engine.id}, whose profile is "
+            f"carried over (median error {error:.1f} % on chips left out of the fit)."
+        )
+    vendors = {configs.load_chip(name).vendor for name in engine.chips}
+    if vendors and chip.vendor not in vendors:
+        out.append(f"{engine.id} is a profile of software on {' and '.join(sorted(vendors))} chips, {chip.id} is none.")
+    if not is_timed(chip, engine):
+        out.append(f"no kernel was timed on {chip.id} or a sibling: generic constants on its datasheet.")
+    largest = engine.fitted.get("max_batch", math.inf)
     if outcome.value("batch") > largest:
         batch = outcome.value("batch")
         out.append(f"a batch of {batch:,.0f} is beyond the {largest:,.0f} sequences of the runs behind {engine.id}.")
+    off = float(outcome.solved.get("times_gap", 0.0))
+    if outcome.appraised and off > _FAR:
+        out.append(
+            "times are those by which the best plan of this choice was found: here the calibrated kernels' differ by "
+            f"{100 * off:.0f} % (`estimate` tells the times of one model)."
+        )
     if not choice.mfu_measured:
         out.append(
             f"too few bf16 training runs on {chip.id} are published: MFU {choice.training_mfu:.2f} is the median "

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import exp, hypot, log
+from typing import NamedTuple
 
 import configs
 
@@ -25,8 +26,7 @@ class Interval:
         return value * self.low, value * self.high
 
 
-@dataclass(frozen=True)
-class _Width:
+class _Width(NamedTuple):
     """Log of measured over predicted throughput that the interval reaches down and up to, both as sizes."""
 
     down: float
@@ -75,9 +75,10 @@ def interval(
     own = "ttft" if quantity == "ttft_s" else "tpot" if quantity == "tpot_s" and open_loop else None
     if own is not None and own in engine.residuals:
         table = engine.residuals[own]
-        # Latencies at a load were measured on few chips: the throughput's own widening for what is unseen is theirs.
-        wider = (width.down + width.up) / (seen.down + seen.up)
-        return Interval(exp(min(table["low"], 0.0) * wider), exp(max(table["high"], 0.0) * wider), words)
+        # Latencies at a load were measured on few chips: what the unseen adds to throughput's error it adds to theirs.
+        added = _Width(*(max(wide**2 - base**2, 0.0) ** 0.5 for wide, base in zip(width, seen, strict=True)))
+        own_width = _Width(max(-table["low"], 0.0), max(table["high"], 0.0)).beside(_Width(added.up, added.down))
+        return Interval(exp(-own_width.down), exp(own_width.up), words)
     if _OPPOSITE[quantity]:
         return Interval(exp(-width.up), exp(width.down), words)
     return Interval(exp(-width.down), exp(width.up), words)

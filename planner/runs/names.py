@@ -25,20 +25,15 @@ def chip_of(name: str) -> configs.ChipFacts:
     Raises:
         Unusable: none of ours.
     """
-    found = _chips().get(_plain(name))
+    found = configs.chip_named(name)
     if found is None:
         raise Unusable(f"chip '{shown(name)}' is not known" if name else "the chip is not stated")
-    return found
+    return _chip(found)
 
 
 @cache
-def _chips() -> dict[str, configs.ChipFacts]:
-    chips = [configs.load_chip(known) for known in configs.ids("chips")]
-    return {_plain(text): chip for chip in chips for text in (*chip.aliases, chip.name, chip.id)}
-
-
-def _plain(text: str) -> str:
-    return "".join(c for c in text.lower().split("(")[0] if c.isalnum())
+def _chip(known: str) -> configs.ChipFacts:
+    return configs.load_chip(known)
 
 
 def model_of(name: str, params: float | None, active_params: float | None) -> tuple[configs.ModelFacts, str]:

@@ -6,10 +6,12 @@ from pathlib import Path
 import configs
 from configs import ConfigError, shown
 
+from ..calibration.files import files_below
 from . import serving_table, vllm_result
 from .run import Left, Run
 from .vllm_result import Deployment
 
+_ENDINGS = (".csv", ".json")
 _PARTS = ("chip", "tp", "pp", "dp", "ep", "precision", "model")
 
 
@@ -22,7 +24,7 @@ def read(path: str, deployed: Deployment, stated: tuple[str, ...] = ()) -> tuple
         configs.ConfigError: nothing there that can be read, or a flag that tables do not take.
     """
     root = Path(path)
-    files = _files(root)
+    files = files_below(root, _ENDINGS)
     runs: list[Run] = []
     left: list[Left] = []
     warnings: list[str] = []
@@ -56,7 +58,7 @@ def _known() -> str:
 def holds_runs(path: str) -> bool:
     """Say whether a file, or any file below a folder, holds served runs rather than timings of kernels."""
     try:
-        return any(is_table(file) or _is_result(file) for file in _files(Path(path)))
+        return any(is_table(file) or _is_result(file) for file in files_below(Path(path), _ENDINGS))
     except ConfigError:
         return False
 
@@ -83,20 +85,6 @@ def _is_result(file: Path) -> bool:
         return False
     # A log of kernel timings says so at once; a whole file is read only where its beginning allows it.
     return '"timings/' not in start and vllm_result.holds_results(file)
-
-
-def _files(path: Path) -> list[Path]:
-    try:
-        if path.is_file():
-            return [path]
-        if not path.is_dir():
-            raise ConfigError(f"{shown(str(path))}: no such file or folder")
-        inside = sorted(f for f in path.rglob("*") if f.suffix.lower() in (".csv", ".json") and f.is_file())
-    except (OSError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{shown(str(path))}: cannot be read ({error})") from None
-    return [f for f in inside if not any(part.startswith(".") for part in f.relative_to(path).parts)]
 
 
 def parts_given(asked: dict[str, object]) -> tuple[str, ...]:

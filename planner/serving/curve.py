@@ -27,10 +27,15 @@ _TILE_BYTES_PER_FLOP = 0.012
 
 def instance_of(given: Mapping[str, Any], convex: bool = False) -> Instance:
     """Return what ``model``, ``layout``, ``device``, ``engine`` and ``hbm_bytes`` in ``given`` describe."""
-    device = Device.of(given["device"], convex)
-    engine = Engine(**given["engine"])
-    layout = Layout(**given["layout"])
-    return Instance(Decoder.of(given["model"]), layout, device, engine, given["hbm_bytes"], device.expert_bytes)
+    return instance_of_model(Decoder.of(given["model"]), given, convex)
+
+
+def instance_of_model(model: Decoder, machine: Mapping[str, Any], convex: bool = False) -> Instance:
+    """Return ``model`` on what ``layout``, ``device``, ``engine`` and ``hbm_bytes`` in ``machine`` describe."""
+    device = Device.of(machine["device"], convex)
+    engine = Engine(**machine["engine"])
+    layout = Layout(**machine["layout"])
+    return Instance(model, layout, device, engine, machine["hbm_bytes"], device.expert_bytes)
 
 
 def curve(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,24 +70,23 @@ class Engine(eqx.Module):
 
     def total(self, tally: "Tally") -> Array:
         """Return the seconds of passes whose work is ``tally``: what `seconds` adds up to."""
-        return jnp.asarray(
-            self.gemm_ratio * tally.gemm_s
-            + self.decode_ratio * tally.decode_s
-            + self.prefill_ratio * tally.prefill_s
-            + self.expert_ratio * tally.expert_s
-            + self.collective_ratio * tally.switched_s
-            + tally.bus_s / self.bus_fraction
-            + self.stream_passes * tally.stream_s
-            + tally.timed_s
-            + self.layer_s * tally.layers
-            + self.context_layer_s * tally.context_layers
-            + self.expert_layer_s * tally.expert_layers
-            + self.expert_pair_s * tally.expert_pairs
-            + self.hop_s * tally.hops
-            + self.step_s * tally.passes
-            + self.sequence_s * tally.sequences
-            + self.boundary_sequence_s * tally.handovers
-        )
+        return jnp.asarray(sum(self.parts(tally).values()))
+
+    def parts(self, tally: "Tally") -> dict[str, Scalar]:
+        """Return the seconds of passes whose work is ``tally`` by what takes them."""
+        routing = self.expert_layer_s * tally.expert_layers + self.expert_pair_s * tally.expert_pairs
+        per_layer = self.layer_s * tally.layers + self.context_layer_s * tally.context_layers
+        links = self.collective_ratio * tally.switched_s + tally.bus_s / self.bus_fraction
+        per_sequence = self.sequence_s * tally.sequences + self.boundary_sequence_s * tally.handovers
+        return {
+            "products": self.gemm_ratio * tally.gemm_s,
+            "attention": self.decode_ratio * tally.decode_s + self.prefill_ratio * tally.prefill_s,
+            "experts": self.expert_ratio * tally.expert_s + routing,
+            "links": links + self.hop_s * tally.hops,
+            "streams": self.stream_passes * tally.stream_s + tally.timed_s,
+            "launches": per_layer,
+            "host": self.step_s * tally.passes + per_sequence,
+        }
 
 
 class Tally(eqx.Module):

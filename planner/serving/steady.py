@@ -76,6 +76,11 @@ class Blend(eqx.Module):
         plain, mixed = engine.total(self.tally)
         return first_token_s(plain, mixed, self.share, self.together, self.batch)
 
+    def prefill_s(self, engine: Engine) -> Array:
+        """Return what one prompt adds to the passes that it shares."""
+        plain, mixed = engine.total(self.tally)
+        return (mixed - plain) / self.together
+
 
 def first_token_s(plain: Array, mixed: Array, share: Array, together: Array, batch: Array) -> Array:
     """Return the mean seconds to the first token, given those of a pass without prompts and of one with ``together``.

@@ -1,0 +1,263 @@
+"""The compiled programs for one scenario and its choices: search, description, slopes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import compiled
+from .choices import Choice, stack
+from .condensed import Condensed, missed
+from .infeasible import CAPS, TOLERANCE
+from .scenario import Scenario
+from .serving.residuals import WINDOW
+from .slopes import beyond
+
+_MODULE = "planner.optimize.answer"
+_TRIES = 8  # of a batch that should be within the limits
+_CLOSE = 1.005  # to the largest
+_MARGIN = 1.0 - 1e-4  # on one that was just not
+NO_LIMITS = np.zeros(len(CAPS) + 2)  # multipliers of the caps, of the least batch, and of a lone replica's demand
+
+
+def _rows(tree: Any, index: Sequence[int]) -> Any:
+    if isinstance(tree, dict):
+        return {key: _rows(value, index) for key, value in tree.items()}
+    return tree[list(index)]
+
+
+def case_at(point: Sequence[float] | np.ndarray, residuals: Any, **flags: bool) -> dict[str, Any]:
+    """Return a case for `tell`: ``point`` is (ln N, ln D, ln B), ``flags`` say what to derive or round."""
+    log_N, log_D, log_B = (float(p) for p in point)
+    named = {"derive_tokens": 0.0, "derive_batch": 0.0, "build": 0.0, **{k: float(v) for k, v in flags.items()}}
+    return {"log_N": log_N, "log_D": log_D, "log_B": log_B, "residuals": residuals, **named}
+
+
+class Planner:
+    """The compiled programs for one scenario and its choices, loaded or compiled side by side."""
+
+    def __init__(self, scenario: Scenario, choices: list[Choice]):
+        self.scenario, self.choices = scenario, choices
+        self.given = scenario.numbers()
+        self.stacked, self.valid = stack(choices)
+        self.condensed = Condensed(scenario, choices, self.stacked, len(self.valid))
+        self.budget = scenario.settings.get("budget_usd")
+        self.unsettled = 0
+        none = self.condensed.none(1)
+        nothing = self.condensed.one(none, 0)
+        case = case_at(np.zeros(3), nothing)
+        programs = [
+            self._program(
+                "solve", self.given, self.stacked, self._question(self.condensed.none(3), np.zeros(len(self.valid)))
+            ),
+            *self.condensed.programs(self.given),
+            self._program("differentiate", self.given, self._one(0), plan_at(0.0, np.zeros(3), NO_LIMITS, nothing)),
+            self._program("tell", self.given, _rows(self.stacked, [0] * 3), _columns([case] * 3)),
+        ]
+        if self.budget is not None:
+            programs.append(
+                self._program(
+                    "best_loss",
+                    self.given,
+                    self.stacked,
+                    self._purse(self.condensed.none(2), np.zeros(len(self.valid))),
+                )
+            )
+        compiled.prepare(programs)
+
+    @staticmethod
+    def _program(name: str, *arguments: Any) -> compiled.Program:
+        return compiled.program(f"{_MODULE}:{name}", *arguments)
+
+    def _run(self, name: str, *arguments: Any) -> dict[str, Any]:
+        return self._program(name, *arguments)(*arguments)
+
+    def _one(self, index: int) -> Any:
+        tree = _rows(self.stacked, [index])
+        return _squeeze(tree)
+
+    def _question(self, residuals: Any, lone: np.ndarray, split: float | None = None) -> dict[str, Any]:
+        at = {"free": float(split is None), "split": 0.0 if split is None else split}
+        return {"valid": self.valid, "lone": lone, "residuals": residuals, **at}
+
+    def _purse(self, residuals: Any, lone: np.ndarray) -> dict[str, Any]:
+        return {"valid": self.valid, "lone": lone, "budget": self.budget, "residuals": residuals}
+
+    def solve(
+        self, given: Mapping[str, Any], split: float | None = None, bought: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the best plan over all choices, times as calibrated; ``split`` holds model size and tokens.
+
+        ``bought`` is what a budget bought: residuals stay those with which it was spent, on choices it sufficed for.
+        """
+        held = None
+        if bought is not None:
+            held = self.condensed.residuals
+            self.valid = self.valid * (bought["ok"] > 0)
+
+        def once(residuals: Any, lone: np.ndarray) -> dict[str, Any]:
+            return self._run("solve", given, self.stacked, self._question(residuals, lone, split))
+
+        solved = self.condensed.settle(given, once, 3, held)
+        if solved["found"] and int(solved["lane"]) != int(solved["best"]):
+            self._narrow(given, solved)
+        return solved
+
+    def _narrow(self, given: Mapping[str, Any], solved: dict[str, Any]) -> None:
+        """Move a lone replica, whose cost is flat in the batch, to the least batch that meets the peak."""
+        best, lane = int(solved["best"]), int(solved["lane"])
+        solved["points"] = np.array(solved["points"])  # of its own: what programs return is read-only
+        point = solved["points"][0]
+        flags = {"derive_tokens": False, "derive_batch": True}
+        left = self._matched(given, best, point, flags, self.condensed.of(lane))
+        told = self.describe(given, [best], [case_at(point, left, **flags)])
+        over = max(float(told[f"log_{name}_use"][0]) for name in CAPS)
+        if over <= TOLERANCE and told["busy_replicas"][0] <= 1.0 + TOLERANCE:  # else it has no room to move
+            self.condensed.put(lane, left)
+            point[2] = math.log(float(told["batch"][0]))
+            solved["lanes"]["log_B"] = np.array(solved["lanes"]["log_B"])
+            solved["lanes"]["log_B"][lane] = point[2]
+
+    def _matched(
+        self, given: Mapping[str, Any], index: int, point: Sequence[float], flags: Mapping[str, bool], left: Any
+    ) -> dict[str, Any]:
+        """Return residuals that match at ``point``, or with ``derive_batch`` at the batch derived there."""
+        for _ in range(4 if flags["derive_batch"] else 1):
+            log_B = float(point[2]) if left is None else self._batch_at(given, index, point, flags, left)
+            where = {"log_N": np.array([point[0]]), "log_B": np.array([log_B])}
+            left = self.condensed.one(self.condensed.match(given, np.array([index]), where), 0)
+        return left
+
+    def hardware(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``given`` with hardware to be picked by dollars, or by joules where no choice has a price.
+
+        Choices without a price drop out where others have one: they would look free.
+        """
+        priced = np.array([choice.usd_per_hour is not None for choice in self.choices])
+        if priced.any():
+            self.valid = self.valid * np.pad(priced, (0, len(self.valid) - len(priced))).astype(float)
+        return {**given, "by_flops": 0.0, "by_joules": float(not priced.any())}
+
+    def tell(self, given: Mapping[str, Any], index: Sequence[int], cases: Sequence[Mapping[str, Any]]) -> Any:
+        """Describe three cases on the choices ``index``."""
+        return self._run("tell", given, _rows(self.stacked, index), _columns(cases))
+
+    def describe(self, given: Mapping[str, Any], index: Sequence[int], cases: Sequence[Mapping[str, Any]]) -> Any:
+        """Describe any number of cases on the choices ``index``, as `tell` does three."""
+        told = []
+        for first in range(0, len(cases), 3):
+            three = [min(i, len(cases) - 1) for i in range(first, first + 3)]
+            told.append(self.tell(given, [index[i] for i in three], [cases[i] for i in three]))
+        return {name: np.concatenate([one[name] for one in told])[: len(cases)] for name in told[0]}
+
+    def appraising(
+        self, given: Mapping[str, Any], solved: Mapping[str, Any], index: int, point: Sequence[float], flags: Any
+    ) -> dict[str, Any]:
+        """Return the residuals to judge a given plan by: those that match the kernels at the plan.
+
+        Near the best plan of the same choice they are the ones that `solve` judged that one by. So they are where the
+        kernels would put the plan below the optimum: by no more than the edges of tiles, which a search does not chase.
+        """
+        lane = int(solved["own_lanes"][index])
+        if not solved["lanes_ok"][lane]:
+            return self._matched(given, index, point, flags, None)
+        held = self.condensed.of(lane)
+        log_B = self._batch_at(given, index, point, flags, held)
+        away = point[0] - solved["lanes"]["log_N"][lane], log_B - solved["lanes"]["log_B"][lane]
+        if all(abs(off) <= most for off, most in zip(away, WINDOW, strict=True)):
+            return held
+        own = self._matched(given, index, point, flags, held)
+        told = self.describe(given, [index], [case_at(point, own, **flags)])
+        inside = max(float(told[f"log_{name}_use"][0]) for name in CAPS) <= TOLERANCE
+        cost = float(told["total_joules" if given["by_joules"] else "total_usd"][0])
+        return held if inside and cost < float(solved["objective"][index]) else own
+
+    def largest_batch(
+        self, given: Mapping[str, Any], solved: Mapping[str, Any], index: int, point: Sequence[float], flags: Any
+    ) -> float:
+        """Return about the largest batch that a given plan may have, judged as with that batch; at least 1."""
+        largest, log_B = 1.0, float(point[2])
+        for _ in range(_TRIES):
+            at = (point[0], point[1], log_B)
+            left = self.appraising(given, solved, index, at, flags)
+            told = self.describe(given, [index], [case_at(at, left, **flags)])
+            useful = float(told["useful_batch"][0])
+            if max(float(told[f"log_{name}_use"][0]) for name in CAPS) <= TOLERANCE:
+                largest = max(largest, math.exp(log_B))
+                if useful < _CLOSE * largest:
+                    break
+            log_B = max(math.log(useful * _MARGIN), 0.0)
+        return largest
+
+    def _batch_at(
+        self, given: Mapping[str, Any], index: int, point: Sequence[float], flags: Mapping[str, bool], left: Any
+    ) -> float:
+        """Return ln of a plan's batch: its own, or with ``derive_batch`` the one derived with residuals ``left``."""
+        if not flags["derive_batch"]:
+            return float(point[2])
+        return math.log(float(self.describe(given, [index], [case_at(point, left, **flags)])["batch"][0]))
+
+    def off_at(self, given: Mapping[str, Any], index: int, point: Sequence[float], residuals: Any) -> float:
+        """Return the largest of (calibrated - condensed) / calibrated seconds at ``point``, in size."""
+        where = {"log_N": np.array([point[0]]), "log_B": np.array([point[2]])}
+        told = self.condensed.told(given, np.array([index]), where)
+        seconds = {key: {name: values[0] for name, values in of.items()} for key, of in told["seconds"].items()}
+        return max(abs(off) for _, off in missed(residuals, seconds, point[0], point[2]).values())
+
+    def differentiate(self, given: Mapping[str, Any], index: int, plan: Mapping[str, Any]) -> Any:
+        """Return the slopes of ln(objective) in every input of one choice."""
+        return self._run("differentiate", given, self._one(index), plan)
+
+    def slopes(self, given: Mapping[str, Any], index: int, plan: Mapping[str, Any]) -> Any:
+        """Return those of `differentiate`, and as ``calibrated`` what inputs do to the residuals of the plan."""
+        told = self.differentiate(given, index, plan)
+        if given["by_flops"]:
+            return {**told, "calibrated": {}}
+        point = np.array([plan["log_N"], plan["log_D"], plan["log_B"]])
+        return {**told, "calibrated": beyond(self.condensed, given, index, point)}
+
+    def certainty(self, slopes: Mapping[str, Any]) -> dict[str, float]:
+        """Return how far the search's form is from the calibrated kernels at the plan, after how many rounds.
+
+        ``times_gap`` is the largest share by which a time is off, ``condensation_gap`` what those make of the
+        objective, or how far the last round moved it where that is more.
+        """
+        off = self.condensed.off
+        gap = sum(float(slopes["residuals"][name]["log"]) * off[name] for name in off)
+        if np.isfinite(self.condensed.change):
+            gap = max(abs(gap), self.condensed.change)
+        return {
+            "rounds": self.condensed.rounds,
+            "condensation_gap": abs(gap),
+            "times_gap": max(map(abs, self.condensed.times_off.values())),
+        }
+
+    def best_loss(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the least loss that the budget buys on each choice, times as calibrated."""
+
+        def once(residuals: Any, lone: np.ndarray) -> dict[str, Any]:
+            return self._run("best_loss", given, self.stacked, self._purse(residuals, lone))
+
+        return self.condensed.settle(given, once, 2)
+
+
+def _columns(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return cases as arrays, nested like each of them."""
+    if isinstance(cases[0], Mapping):
+        return {key: _columns([case[key] for case in cases]) for key in cases[0]}
+    return np.array(cases)  # type: ignore[return-value]
+
+
+def plan_at(
+    split: float, point: Sequence[float] | np.ndarray, multipliers: np.ndarray, residuals: Any, **flags: bool
+) -> dict[str, Any]:
+    """Return a plan for `differentiate`: ``point`` is (ln N, ln D, ln B), ``flags`` appraise and derive_tokens."""
+    named = {"appraise": 0.0, "derive_tokens": 0.0} | {k: float(v) for k, v in flags.items()}
+    log_N, log_D, log_B = (float(p) for p in point)
+    where = {"split": split, "log_N": log_N, "log_D": log_D, "log_B": log_B}
+    return {**where, "multipliers": multipliers, "residuals": residuals, **named}
+
+
+def _squeeze(tree: Any) -> Any:
+    return {k: _squeeze(v) for k, v in tree.items()} if isinstance(tree, dict) else tree[0]
