@@ -1,4 +1,4 @@
-"""Facts with a source: chips, laws, models, workloads, engines, shapes, energy, scenarios; and the strict loader."""
+"""Facts with a source: chips, laws, failures, models, workloads, engines, energy, scenarios; and the strict loader."""
 
 from .anchors import AnchorFacts as AnchorFacts
 from .anchors import load_anchors as load_anchors
@@ -13,13 +13,17 @@ from .architectures import count as count
 from .architectures import kv_elements as kv_elements
 from .architectures import kv_elements_per_token as kv_elements_per_token
 from .architectures import state_elements as state_elements
+from .batch_laws import BatchLawFacts as BatchLawFacts
+from .batch_laws import load_batch_law as load_batch_law
 from .catalog import ids as ids
 from .catalog import path_of as path_of
 from .chips import PRECISIONS as PRECISIONS
+from .chips import PRICE_MODES as PRICE_MODES
 from .chips import ChipFacts as ChipFacts
 from .chips import chip_named as chip_named
 from .chips import chip_of as chip_of
 from .chips import load_chip as load_chip
+from .chips import price_of as price_of
 from .energy import EnergyFacts as EnergyFacts
 from .energy import load_energy as load_energy
 from .engines import PLANNING_ENGINE as PLANNING_ENGINE
@@ -30,6 +34,9 @@ from .engines import usual_engine as usual_engine
 from .errors import ConfigError as ConfigError
 from .errors import nearest as nearest
 from .errors import shown as shown
+from .failures import FailureFacts as FailureFacts
+from .failures import failures_of as failures_of
+from .failures import load_failures as load_failures
 from .kernels import GENERIC as GENERIC
 from .kernels import KernelFacts as KernelFacts
 from .kernels import KernelSet as KernelSet
@@ -47,5 +54,8 @@ from .scenarios import load_estimate as load_estimate
 from .scenarios import load_scenario as load_scenario
 from .shapes import ShapeFacts as ShapeFacts
 from .shapes import load_shape as load_shape
+from .trainers import TRAINING_RESIDUALS as TRAINING_RESIDUALS
+from .trainers import TrainerFacts as TrainerFacts
+from .trainers import load_trainer as load_trainer
 from .workloads import WorkloadFacts as WorkloadFacts
 from .workloads import load_workload as load_workload

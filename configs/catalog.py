@@ -6,7 +6,10 @@ from pathlib import Path
 from .errors import ConfigError, nearest, shown
 
 ROOT = Path(__file__).parent
-KINDS = ("chips", "laws", "models", "workloads", "scenarios", "engines", "shapes", "energy", "kernels", "anchors")
+KINDS = (
+    "chips", "laws", "batch_laws", "failures", "models", "workloads", "scenarios", "engines", "trainers", "shapes",
+    "energy", "kernels", "anchors",
+)  # fmt: skip
 
 
 @cache
@@ -35,5 +38,6 @@ def path_of(kind: str, name: str) -> Path:
     known = ids(kind)
     if name not in known:
         hint = nearest(name, known) or f"; the ids are {', '.join(known)}"
-        raise ConfigError(f"unknown {kind.removesuffix('s')} '{shown(name)}'{hint}")
+        one = "failure report" if kind == "failures" else kind.removesuffix("s").replace("_", " ")
+        raise ConfigError(f"unknown {one} '{shown(name)}'{hint}")
     return ROOT / kind / f"{name}.toml"

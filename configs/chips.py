@@ -5,13 +5,14 @@ from functools import cache
 from typing import Any
 
 from .catalog import ids, path_of
-from .errors import ConfigError, closest, shown
+from .errors import ConfigError, closest, nearest, shown
 from .kernel_sets import KERNELS
 from .loader import Names, Number, Table, Tables, Text, read_toml
 
 PRECISIONS = ("bf16", "fp8", "int8", "fp4")
-_MODES = ("on-demand", "reserved", "spot", "lease-estimate", "list")
+PRICE_MODES = ("on-demand", "reserved", "spot", "lease-estimate", "list")
 _PEAK = Number("dense TFLOP/s", 1e-3, 1e5, required=False)
+_OTHER = Table({"usd_per_hour": Number("US dollars per chip-hour", 0.001, 1e3), "provider": Text(required=False)})
 _SCHEMA = {
     "name": Text(),
     "vendor": Text(),
@@ -48,10 +49,11 @@ _SCHEMA = {
     "price": Table(
         {
             "usd_per_hour": Number("US dollars per chip-hour", 0.001, 1e3),
-            "mode": Text(_MODES),
+            "mode": Text(PRICE_MODES),
             "provider": Text(required=False),
             "low_usd_per_hour": Number("US dollars per chip-hour", 0.001, 1e3, required=False),
             "high_usd_per_hour": Number("US dollars per chip-hour", 0.001, 1e3, required=False),
+            "others": Tables(("reserved", "spot"), _OTHER),
         },
         required=False,
     ),
@@ -148,6 +150,31 @@ def load_chip(name: str) -> ChipFacts:
             raise ConfigError(f"{path}: kernels_like: {error}") from None
     # a user's file is never taken for a shipped chip
     return chip_of(name if name.endswith(".toml") else path.stem, raw)
+
+
+def price_of(chip: ChipFacts, mode: str | None = None) -> float:
+    """Return US dollars per chip-hour in a mode of rental, one of `PRICE_MODES`; None takes what the file puts first.
+
+    A list price is what the provider asks on demand, so it answers for that mode too.
+
+    Raises:
+        ConfigError: no such mode, or the chip has no price, or none in this mode.
+    """
+    if mode is not None and mode not in PRICE_MODES:
+        raise ConfigError(
+            f"price mode '{shown(mode)}' must be one of {', '.join(PRICE_MODES)}{nearest(mode, PRICE_MODES)}"
+        )
+    price = chip.tables.get("price")
+    if price is None:
+        raise ConfigError(f"chip '{chip.id}' has no rental price")
+    others = {other: table["usd_per_hour"] for other, table in price.get("others", {}).items()}
+    found = {price["mode"]: price["usd_per_hour"], **others}
+    if mode is None or (mode == "on-demand" and price["mode"] == "list"):
+        mode = price["mode"]
+    if mode not in found:
+        has = ", ".join(f"{other} at {usd:g} US dollars an hour" for other, usd in found.items())
+        raise ConfigError(f"chip '{chip.id}' has no {mode} price: it has {has}")
+    return found[mode]
 
 
 def chip_of(name: str, raw: dict[str, Any]) -> ChipFacts:

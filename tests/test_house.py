@@ -13,7 +13,8 @@ ALLOWED = {"configs": set(), "hw": set(), "scaling": set(), "planner": {"configs
 # Inside planner, from the ground up: a room imports only rooms before it.
 FLOORS = (
     ("model", "calibration"),
-    ("training", "serving"),
+    ("serving",),
+    ("training",),
     ("economics", "runs"),
     ("optimize",),
     ("scenario", "compiled"),

@@ -40,6 +40,7 @@ EXAMPLES = {
         "validate",
         "validate --kernels timings/",
         "validate --serving serving.csv --plot served.png",
+        "validate --training training.csv",
         "validate --serving results/ --chip h100-sxm --tp 2 --precision fp8 --engine my-engine.toml --json",
     ),
 }
@@ -144,7 +145,8 @@ class Evaluate(Output, Question):
 class List(Output):
     """List the ids that flags accept, each with its source.
 
-    KIND is one of chips, laws, models, workloads, prices, scenarios, engines, kernels, energy.
+    KIND is one of chips, laws, models, workloads, prices, scenarios, engines, trainers, kernels, energy, batch-laws,
+    failures.
     """
 
     kind: tyro.conf.Positional[Annotated[str | None, _flag("What to list.", "KIND")]] = None
@@ -228,8 +230,8 @@ class Calibrate(Output):
 
 @dataclass(frozen=True)
 class Validate(Output):
-    """Predict recorded timings and served runs with the constants in use and show the errors; without flags, the
-    shipped errors.
+    """Predict recorded timings, served runs and training runs with the constants in use and show the errors; without
+    flags, the shipped errors.
     """
 
     kernels: Annotated[
@@ -242,6 +244,7 @@ class Validate(Output):
             "PATH",
         ),
     ] = None
+    training: Annotated[str | None, _flag("Training runs: a CSV table of them.", "FILE")] = None
     chip: Annotated[
         str | None,
         _flag("Chip of timings or results that do not name a known one: an id of `list chips` or a TOML file.", "ID"),

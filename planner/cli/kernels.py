@@ -24,6 +24,7 @@ from .files import check_writable, write
 from .values import InputError
 
 _DEFAULT_OUT = "calibrated.toml"
+_PREDICTED = ("kernels", "serving", "training")  # what `validate` takes, in the order of its answer
 _RUN_FLAGS = ("engine", "model", "tp", "pp", "dp", "ep", "precision")  # what runs do not say of themselves
 
 
@@ -53,10 +54,18 @@ def calibrate(asked: dict[str, Any]) -> dict[str, Any]:
         for flag in ("grid", "families", "precisions"):
             if flag in asked:
                 raise InputError(f"--{flag} says what to time: it does not go with --from")
-        if _holds_runs(asked["from_"]):
+        kind = _runs_in(asked["from_"])
+        if kind == "serving":
             from . import serving
 
             return serving.calibrate(asked, out)
+        if kind == "training":
+            from . import training
+
+            for flag in ("plot", "chip", *_RUN_FLAGS):
+                if flag in asked:
+                    raise InputError(f"--{flag} does not go with --from a table of training runs: it says so itself")
+            return training.calibrate(asked, out)
     for flag in _RUN_FLAGS:
         if flag in asked:
             raise InputError(f"--{flag} goes with --from served runs: it does not say how kernels are timed")
@@ -77,48 +86,64 @@ def validate(asked: dict[str, Any]) -> dict[str, Any]:
     """
     from ..calibration import validate as checks
 
-    if "kernels" not in asked and "serving" not in asked:
+    if not any(what in asked for what in _PREDICTED):
         if "chip" in asked:
             raise InputError("--chip says whose timings --kernels, or whose results --serving, are: give both")
         for flag in ("plot", *_RUN_FLAGS):
             if flag in asked:
                 raise InputError(f"--{flag} says how served runs were taken or shown: give --serving too")
-        from ..runs import validation
+        from ..runs import training_validation, validation
 
         message = "errors of the shipped constants on the timings and runs they were fitted to"
-        found = {**checks.shipped(), "serving": validation.shipped()}
+        found = {**checks.shipped(), "serving": validation.shipped(), "training": training_validation.shipped()}
         return {"schema": "validate/1", "status": "shipped", "message": message, **found, "warnings": []}
     for flag in ("plot", *_RUN_FLAGS):
         if flag in asked and "serving" not in asked:
             raise InputError(f"--{flag} goes with --serving: it says how served runs were taken")
-    if "serving" in asked:
-        return _with_serving(asked)
-    chip = configs.load_chip(asked["chip"]).id if "chip" in asked else None
+    if "chip" in asked and "kernels" not in asked and "serving" not in asked:
+        raise InputError("--chip says whose timings --kernels, or whose results --serving, are: give one of them too")
     _use_cache()
+    answer: dict[str, Any] = {"schema": "validate/1", "status": "predicted"}
+    messages: list[str] = []
+    warnings: list[str] = []
+    for what in _PREDICTED:
+        if what in asked:
+            found, message, more = _predicted(what, asked)
+            answer |= found
+            messages.append(message)
+            warnings += more
+    return {**answer, "message": ", ".join(messages), "warnings": warnings}
+
+
+def _predicted(what: str, asked: dict[str, Any]) -> tuple[dict[str, Any], str, list[str]]:
+    """Return errors on what one flag of `validate` names, a message and warnings."""
+    if what == "serving":
+        from . import serving
+
+        found, message, warnings = serving.validate(asked)
+        return {"serving": found}, message, warnings
+    if what == "training":
+        from . import training
+
+        found, message, warnings = training.validate(asked)
+        return {"training": found}, message, warnings
+    from ..calibration import validate as checks
+
+    chip = configs.load_chip(asked["chip"]).id if "chip" in asked else None
     tables, warnings = read(Path(asked["kernels"]), chip)
     found, more = checks.validate(tables, chip)
     rows = sum(group["rows"] for groups in found.values() for group in groups)
-    message = f"{rows:,} timings predicted"
-    return {"schema": "validate/1", "status": "predicted", "message": message, **found, "warnings": warnings + more}
+    return found, f"{rows:,} timings predicted", warnings + more
 
 
-def _with_serving(asked: dict[str, Any]) -> dict[str, Any]:
-    from . import serving
-
-    _use_cache()
-    found, message, warnings = serving.validate(asked)
-    answer = {"schema": "validate/1", "status": "predicted", "message": message}
-    if "kernels" in asked:
-        timed = validate({k: v for k, v in asked.items() if k in ("kernels", "chip", "json", "save")})
-        answer = {**timed, "message": f"{timed['message']}, {message}"}
-        warnings = [*timed["warnings"], *warnings]
-    return {**answer, "serving": found, "warnings": warnings}
-
-
-def _holds_runs(path: str) -> bool:
+def _runs_in(path: str) -> str | None:
+    """Return whether ``path`` holds "serving" runs or "training" runs; None where it holds timings of kernels."""
     from ..runs.readers import holds_runs
+    from ..runs.trained import is_table
 
-    return holds_runs(path)
+    if is_table(Path(path)):
+        return "training"
+    return "serving" if holds_runs(path) else None
 
 
 def _names(asked: dict[str, Any], flag: str, allowed: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from hw import Scalar
 
 from ..serving.replica import OperatingPoint
-from ..training import TrainingRun
+from ..training.run import TrainingRun
 from .demand import Demand
 
 

@@ -17,7 +17,7 @@ from ..economics import Demand, Slo
 from ..model.transformer import ShapeLaw, Transformer
 from ..serving.engine import Engine
 from ..serving.replica import OperatingPoint, Precision, Replica, Requests, Residual, Residuals
-from ..training import TRAINING_PRECISION, TrainingRun
+from ..training.run import TRAINING_PRECISION, TrainingRun
 
 LIMITS = ("hbm", "tpot", "ttft", "engine", "batch")  # the order of `Problem.limit_functions`
 

@@ -9,7 +9,10 @@ import configs
 
 from .tables import table
 
-KINDS = ("chips", "laws", "models", "workloads", "prices", "scenarios", "engines", "kernels", "energy")
+KINDS = (
+    "chips", "laws", "models", "workloads", "prices", "scenarios", "engines", "trainers", "kernels", "energy",
+    "batch-laws", "failures",
+)  # fmt: skip
 
 
 def listing(kind: str) -> dict[str, Any]:
@@ -22,8 +25,11 @@ def listing(kind: str) -> dict[str, Any]:
         "prices": _prices,
         "scenarios": _scenarios,
         "engines": _engines,
+        "trainers": _trainers,
         "kernels": _kernels,
         "energy": _energy,
+        "batch-laws": _batch_laws,
+        "failures": _failures,
     }[kind]()
     return {"schema": "list/1", "kind": kind, "items": rows, "warnings": []}
 
@@ -103,7 +109,9 @@ def _prices() -> list[dict[str, Any]]:
         price = chip.tables.get("price")
         if price:
             keys = ("usd_per_hour", "low_usd_per_hour", "high_usd_per_hour", "mode", "provider", "date", "source")
-            out.append({"id": chip.id, **{key: price.get(key) for key in keys}})
+            others = price.get("others", {})
+            other = {f"{mode}_usd_per_hour": others.get(mode, {}).get("usd_per_hour") for mode in ("reserved", "spot")}
+            out.append({"id": chip.id, **{key: price.get(key) for key in keys}, **other})
     return out
 
 
@@ -112,6 +120,27 @@ def _scenarios() -> list[dict[str, Any]]:
         {"id": s.id, "name": s.name, "settings": s.settings, "source": s.tables.get("source", "")}
         for s in map(configs.load_scenario, configs.ids("scenarios"))
     ]
+
+
+def _trainers() -> list[dict[str, Any]]:
+    out = []
+    for one in map(configs.load_trainer, configs.ids("trainers")):
+        kinds = ("dense", "experts")
+        own = {kind: t for kind, t in one.residuals.items() if kind in kinds and "trainers" not in t}
+        errors = {f"{kind}_mdape": own[kind]["mdape"] if kind in own else None for kind in kinds}
+        out.append(
+            {
+                "id": one.id,
+                "name": one.name,
+                "rows": int(sum(t["rows"] for t in own.values())),
+                **errors,
+                "chips_measured": " ".join(one.chips),
+                "profile": one.profile,
+                "residuals": one.residuals,
+                "source": one.tables["profile"]["source"],
+            }
+        )
+    return out
 
 
 def _engines() -> list[dict[str, Any]]:
@@ -159,6 +188,34 @@ def _energy() -> list[dict[str, Any]]:
     return out
 
 
+def _batch_laws() -> list[dict[str, Any]]:
+    out = []
+    for law in map(configs.load_batch_law, configs.ids("batch_laws")):
+        numbers = {"coefficient": law.coefficient, "exponent": law.exponent}
+        price = {"extra_tokens_fraction": law.extra_tokens_fraction}
+        valid = {"valid_min": law.valid[0], "valid_max": law.valid[1], "caveat": law.caveat}
+        kind = {"kind": law.kind, "variable": law.variable}
+        source = law.tables["coefficients"]["source"]
+        out.append({"id": law.id, "name": law.name, **kind, **numbers, **price, **valid, "source": source})
+    return out
+
+
+def _failures() -> list[dict[str, Any]]:
+    out = []
+    for one in map(configs.load_failures, configs.ids("failures")):
+        low, high = one.restart_s or (None, None)
+        times = {
+            "chip_mtbf_s": one.chip_mtbf_s,
+            "planned_s": one.planned_s,
+            "restart_low_s": low,
+            "restart_high_s": high,
+        }
+        rest = {"storage_bytes_per_s": one.storage_bytes_per_s, "goodput": one.goodput, "caveat": one.caveat}
+        name = {"name": one.name, "chips": list(one.chips), "measured_on": " ".join(one.chips)}
+        out.append({"id": one.id, **name, **times, **rest, "source": one.tables["interruptions"]["source"]})
+    return out
+
+
 # For each kind: the key, the scale it is shown in (None for words), and the column's title.
 _SHOWN = {
     "chips": (
@@ -183,6 +240,7 @@ _SHOWN = {
         ("usd_per_hour", 1, "$/h"),
         ("low_usd_per_hour", 1, "low"),
         ("high_usd_per_hour", 1, "high"),
+        ("spot_usd_per_hour", 1, "spot"),
         ("mode", None, "mode"),
         ("date", None, "date"),
     ),
@@ -203,6 +261,29 @@ _SHOWN = {
         ("joules_per_link_byte", 1e-12, "link"),
         ("idle_fraction", 1, "idle"),
     ),
+    "batch-laws": (
+        ("kind", None, "batch"),
+        ("variable", None, "by"),
+        ("coefficient", 1, "tokens at 1"),
+        ("exponent", 1, "exponent"),
+        ("extra_tokens_fraction", 0.01, "extra tokens %"),
+        ("valid_min", 1, "from"),
+        ("valid_max", 1, "to"),
+    ),
+    "failures": (
+        ("measured_on", None, "chip"),
+        ("chip_mtbf_s", 86400.0, "chip-days apart"),
+        ("restart_low_s", 60.0, "restart min"),
+        ("restart_high_s", 60.0, "to"),
+        ("goodput", 1, "goodput"),
+    ),
+    "trainers": (
+        ("name", None, "software"),
+        ("rows", 1, "runs"),
+        ("dense_mdape", 0.01, "dense %"),
+        ("experts_mdape", 0.01, "MoE %"),
+        ("chips_measured", None, "measured on"),
+    ),
     "engines": (
         ("engine", None, "software"),
         ("rows", 1, "runs"),
@@ -217,7 +298,10 @@ _SHOWN = {
 
 # What is said below a table whose sources are too many or too long to show beside it.
 _BELOW = {
+    "trainers": "Median errors of tokens per second and chip on measured runs. Sources are in the files.",
     "models": "KV: bf16, per token. Sources are in the files and in --json.",
+    "batch-laws": "Batch in tokens = coefficient * variable ^ exponent: the best one, or the one that needs so many "
+    "more tokens than small batches. Sources are in the files and in --json.",
     "engines": "Median errors on measured runs: throughput of dense models and of those with experts, time per output "
     "token and to the first one. What a profile without runs stands on is in its file, as all sources are.",
 }

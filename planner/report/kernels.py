@@ -6,6 +6,7 @@ from rich.console import Console
 
 from .serving import show_engines, show_serving, show_shipped
 from .tables import table
+from .training import show_shipped_training, show_trainers, show_training
 from .units import seconds
 
 _WORST = 5
@@ -17,6 +18,9 @@ def show_calibration(answer: dict[str, Any], console: Console) -> None:
     """Print the sets fitted: errors first, then the files they went to."""
     if "engines" in answer:
         show_engines(answer, console)
+        return
+    if "trainers" in answer:
+        show_trainers(answer, console)
         return
     for chip in answer["chips"]:
         rows = table(chip["chip"], "kernel", "set", "timings", "median error", "p90", "unseen")
@@ -87,6 +91,9 @@ def show_validation(answer: dict[str, Any], console: Console) -> None:
     if "serving" in answer:
         console.print()
         {"predicted": show_serving, "shipped": show_shipped}[answer["status"]](answer["serving"], console)
+    if "training" in answer:
+        console.print()
+        {"predicted": show_training, "shipped": show_shipped_training}[answer["status"]](answer["training"], console)
     _show_warnings(answer, console)
 
 

@@ -7,14 +7,16 @@ from configs import shown
 
 from .run import Unusable
 
-# What a served run can plausibly say, low and high, by column.
+# What a run can plausibly say, low and high, by column.
 LIMITS = {
     "total_params_b": (1e-3, 1e5), "active_params_b": (1e-3, 1e5), "n_chips": (1.0, 1e5), "tp": (1.0, 1e5),
     "ep": (1.0, 1e5), "pp": (1.0, 1e5), "dp": (1.0, 1e5), "isl": (1.0, 1e8), "osl": (1.0, 1e8),
     "concurrency": (1.0, 1e7), "request_rate": (1e-6, 1e7), "out_tok_s_total": (1e-3, 1e10),
-    "out_tok_s_per_chip": (1e-3, 1e8), "tpot_ms": (1e-4, 1e7), "ttft_ms": (1e-3, 1e9),
+    "out_tok_s_per_chip": (1e-3, 1e8), "tpot_ms": (1e-4, 1e7), "ttft_ms": (1e-3, 1e9), "seq_len": (1.0, 1e8),
+    "global_batch_seq": (1e-3, 1e8), "micro_batch": (1e-3, 1e6), "cp": (1.0, 1e5), "vp": (1.0, 1e5),
+    "tok_s_per_chip": (1e-3, 1e9), "tflops_per_chip": (1e-3, 1e6), "mfu_pct": (1e-3, 1000.0),
 }  # fmt: skip
-_WHOLE = ("n_chips", "tp", "ep", "pp", "dp")
+_WHOLE = ("n_chips", "tp", "ep", "pp", "dp", "cp", "vp")
 _WORDS = ("tp", "concurrency", "request_rate")  # columns that also hold remarks
 
 

@@ -8,7 +8,7 @@ from ..calibration.toml_text import toml
 from .quantiles import table
 from .refit import Refit
 
-_KEPT = ("kernels", "limits", "efficiency", "accuracy")  # a fit to runs leaves these as they are
+_KEPT = ("kernels", "limits")  # a fit to runs leaves these as they are
 _SPOKEN = {"dense": "throughput of dense models", "experts": "throughput of models with experts"}
 
 

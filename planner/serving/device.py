@@ -249,7 +249,7 @@ class Device(eqx.Module):
             carried = op.count * op.message_bytes
             return Timed(carried / self.link_bytes_per_s, 0.0, 0.0, carried)
         passes = 2.0 if op.kind == "all_reduce" else 1.0
-        inside = jnp.minimum(op.devices, self.domain_chips)
+        inside = jnp.clip(self.domain_chips / op.stride, 1.0, op.devices)
         domains = op.devices / inside
         shape = CollectiveShape(op.message_bytes, jnp.maximum(inside, 2.0), passes)
         closed = jnp.where(jnp.maximum(op.devices, op.slice_chips) < self.ring_chips, 0.5, 1.0)

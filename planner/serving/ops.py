@@ -94,7 +94,8 @@ class ExpertLayer:
 class Message:
     """``count`` collectives of ``message_bytes``, counted as nccl-tests does, over ``devices`` chips.
 
-    ``kind`` is all_reduce, all_gather, reduce_scatter, alltoall or send. ``link_share`` is the share of each chip's
+    ``kind`` is all_reduce, all_gather, reduce_scatter, alltoall or send. Members are every ``stride`` chips apart, so
+    that fewer of them share a scale-up domain. ``link_share`` is the share of each chip's
     links that the collective may use (some axes of a torus), ``slice_chips`` the size of the slice that these chips are
     part of, 0 where they are all of it.
     """
@@ -106,6 +107,7 @@ class Message:
     devices: Scalar
     link_share: Scalar = 1.0
     slice_chips: Scalar = 0.0
+    stride: Scalar = 1.0
 
 
 @dataclass

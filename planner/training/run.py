@@ -4,7 +4,7 @@ import equinox as eqx
 
 from hw import Chip, Scalar
 
-from .model.transformer import Transformer
+from ..model.transformer import Transformer
 
 TRAINING_PRECISION = "bf16"
 

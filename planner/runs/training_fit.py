@@ -1,0 +1,142 @@
+"""Predicts measured training runs, and fits a trainer's profile to them: few parameters, each physical."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+import configs
+from hw.fit import fit_jit
+
+from ..model.decoder import Decoder
+from ..model.numbers import decoder_numbers
+from ..serving.device import Device
+from ..serving.formats import Recipe
+from ..serving.numbers import device_numbers
+from ..training.layout import TrainingLayout
+from ..training.step import StepTally, Trainer, tally
+from .constants import kernels
+from .profile import Profile
+from .trained import TrainedRun
+
+# Standard deviations of the prior's logarithms and its centre. Kernels of another stack are within some 20 to 40 % of
+# those timed, overheads within a factor of e; a gradient of attention takes 2.5 to 3.5 times as long as attention.
+FITTED = {
+    "gemm_ratio": 0.2, "attention_ratio": 0.3, "older_attention_ratio": 0.2, "backward_ratio": 0.15,
+    "expert_ratio": 0.3, "link_ratio": 0.4, "stream_passes": 0.5, "conversion_passes": 0.5, "layer_s": 1.0,
+    "expert_layer_s": 1.0, "expert_row_s": 1.0, "overlap_fraction": 0.3, "step_s": 1.0, "recompute_fraction": 1.0,
+}  # fmt: skip
+CENTRE = {
+    "gemm_ratio": 1.05, "attention_ratio": 1.1, "older_attention_ratio": 1.8, "backward_ratio": 3.0,
+    "expert_ratio": 1.0, "link_ratio": 1.0, "stream_passes": 4.0, "conversion_passes": 2.0, "layer_s": 3e-5,
+    "expert_layer_s": 6e-5, "expert_row_s": 2e-9, "overlap_fraction": 0.8, "step_s": 2e-2, "recompute_fraction": 0.3,
+}  # fmt: skip
+_SHARES = ("overlap_fraction", "recompute_fraction")  # at most one
+# Products in a narrow format, attention and the rest in bf16 (Micikevicius et al. 2022, arXiv:2209.05433).
+_RECIPES = {"bf16": "bf16", "fp8": "fp8", "int8": "int8", "fp4": "nvfp4"}
+_SIZES = (1, 4, 16, 64, 256, 1024)  # rows are padded to one of these, so that few programs are compiled
+
+
+def numbers(run: TrainedRun, trainer: configs.TrainerFacts) -> dict[str, Any]:
+    """Return a run as the nested dict that compiled programs take."""
+    engine = configs.load_engine(trainer.kernels_like)
+    name = _RECIPES[run.precision]
+    how = Recipe(attention=name, dense=name, experts=name, kv="bf16")
+    return {
+        "model": decoder_numbers(run.model),
+        "params": run.model.params,
+        "layout": {
+            **{name: getattr(run, name) for name in ("tp", "pp", "vp", "cp", "ep", "dp", "micro_batch")},
+            "sharded": float(run.sharded),
+        },
+        "device": device_numbers(run.chip, kernels(run.chip, engine), engine, how, closed=False),
+        "sequence_tokens": run.sequence_tokens,
+        "sequences": run.sequences,
+        "narrow": float(run.precision != "bf16"),
+        "older": float(run.chip.id in trainer.older_attention_on),
+        "recomputed": -1.0 if run.recomputed is None else run.recomputed,
+    }
+
+
+def tally_of(given: Mapping[str, Any]) -> StepTally:
+    """Return the step of one run; ``given`` as `numbers` makes it."""
+    rest = {name: given[name] for name in ("sequence_tokens", "sequences", "narrow", "older", "recomputed")}
+    layout = TrainingLayout(**given["layout"])
+    return tally(Decoder.of(given["model"]), given["params"], layout, Device.of(given["device"]), **rest)
+
+
+@jax.jit
+def _tally_all(given: Any) -> Any:
+    return jax.vmap(tally_of)(given)
+
+
+def tallies(runs: Sequence[TrainedRun]) -> StepTally:
+    """Return the steps of ``runs``, one run per entry of the first axis; runs of one structure are told together."""
+    trainers = {name: configs.load_trainer(name) for name in {run.trainer for run in runs}}
+    given = [numbers(run, trainers[run.trainer]) for run in runs]
+    groups: dict[Any, list[int]] = {}
+    for i, one in enumerate(given):
+        groups.setdefault(jax.tree.structure(one), []).append(i)
+    out = []
+    with jax.enable_x64(True):
+        for indices in groups.values():
+            size = next((s for s in _SIZES if s >= len(indices)), len(indices))
+            padded = [given[i] for i in indices] + [given[indices[-1]]] * (size - len(indices))
+            stacked = jax.tree.map(lambda *leaves: np.array(leaves, dtype=float), *padded)
+            told = _tally_all(stacked)
+            count = len(indices)
+            out.append(jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], told))
+    order = np.argsort(np.concatenate(list(groups.values())))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *out)
+
+
+def trainer_of(value: Mapping[str, Any]) -> Trainer:
+    """Return the profile of parameters that a fit may have moved beyond what a share can be."""
+    return Trainer(**{k: jnp.minimum(v, 1.0) if k in _SHARES else v for k, v in value.items()})
+
+
+def _seconds(parameters: Mapping[str, Array], row: StepTally) -> Array:
+    return 1.0 / trainer_of(parameters).tokens_per_s_per_chip(row)
+
+
+_predict = jax.jit(jax.vmap(_seconds, (None, 0)))
+_predict_each = jax.jit(jax.vmap(_seconds))
+
+
+def predict(runs: Sequence[TrainedRun], told: StepTally | None = None) -> np.ndarray:
+    """Return tokens per second and chip of ``runs``, each under its trainer's profile."""
+    facts = {name: configs.load_trainer(name) for name in {run.trainer for run in runs}}
+    values = {name: np.array([facts[run.trainer].profile[name] for run in runs]) for name in FITTED}
+    with jax.enable_x64(True):
+        return 1.0 / np.asarray(_predict_each(values, tallies(runs) if told is None else told))
+
+
+def fit_trainer(runs: Sequence[TrainedRun], told: StepTally, chosen: np.ndarray | None = None) -> Profile:
+    """Fit a profile to ``runs`` (those ``chosen``) and predict every one of them; residuals are of throughput.
+
+    Clusters for the standard errors are runs of one configuration. Parameters that the runs determine are counted as
+    the sum of 1 - (standard error / prior's standard deviation)^2.
+    """
+    with jax.enable_x64(True):
+        seconds = 1.0 / np.array([run.tokens_per_s_per_chip for run in runs])
+        weight = np.zeros(len(runs))
+        weight[np.arange(len(runs)) if chosen is None else chosen] = 1.0
+        _, cluster = np.unique([run.configuration for run in runs], return_inverse=True)
+        names = sorted(FITTED)
+        found = fit_jit(
+            _seconds, {name: jnp.asarray(CENTRE[name], float) for name in names}, jax.tree.map(jnp.asarray, told),
+            jnp.asarray(seconds), jnp.asarray(cluster), jnp.asarray(weight),
+            jnp.asarray([FITTED[name] for name in names]),
+        )  # fmt: skip
+        predicted = np.asarray(_predict(found.model, told))
+    value = {k: min(float(v), 1.0) if k in _SHARES else float(v) for k, v in found.model.items()}
+    errors = {k: float(v) for k, v in found.log_standard_errors.items()}
+    determined = sum(max(1.0 - (errors[name] / FITTED[name]) ** 2, 0.0) for name in names)
+    return Profile(value, errors, np.log(predicted / seconds), determined)
+
+
+assert set(FITTED) == {field.name for field in fields(Trainer)}

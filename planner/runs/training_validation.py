@@ -1,0 +1,119 @@
+"""Predicted against measured training runs: overall, by group, and what was left out and why."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from math import hypot
+from typing import Any
+
+import numpy as np
+
+import configs
+
+from .compare import errors
+from .run import Left, shape
+from .trained import TrainedRun
+from .training_fit import predict
+
+_BY: dict[str, Callable[[TrainedRun], str]] = {
+    "chip": lambda run: run.chip.id,
+    "model": lambda run: run.model.id,
+    "trainer": lambda run: run.trainer,
+    "precision": lambda run: run.precision,
+}
+
+
+def document(runs: Sequence[TrainedRun], left: Sequence[Left]) -> dict[str, Any]:
+    """Return errors of tokens per second and chip as the JSON object of `validate`.
+
+    ``covered`` is rows predicted over rows that measure something; ``interval_coverage`` the share of them inside the
+    90 % interval; ``bias`` the median of predicted / measured - 1.
+
+    Raises:
+        configs.ConfigError: nothing to predict.
+    """
+    if not runs:
+        reasons = Counter(one.why for one in left).most_common(3)
+        why = "; ".join(f"{count} rows: {reason}" for reason, count in reasons)
+        raise configs.ConfigError(f"no row can be predicted ({why})")
+    measured_rows = len(runs) + sum(one.kind == "measured" for one in left)
+    ratios = np.log([run.tokens_per_s_per_chip for run in runs]) - np.log(predict(runs))
+    inside = np.array([_inside(run, ratio) for run, ratio in zip(runs, ratios, strict=True)])
+    return {
+        **errors(ratios),
+        "covered": len(runs) / measured_rows,
+        "interval_coverage": float(np.mean(inside)),
+        "groups": _groups(runs, ratios, inside, tuple(_BY)),
+        "trainers": _groups(runs, ratios, inside, ("trainer",)),
+        "chips": _groups(runs, ratios, inside, ("chip",)),
+        "guessed": _counted(guess for run in runs for guess in run.guessed),
+        "left_out": _counted(one.why for one in left),
+    }
+
+
+def shipped() -> dict[str, Any]:
+    """Return the errors that the shipped profiles state of the rows behind them, by trainer."""
+    facts = [configs.load_trainer(name) for name in configs.ids("trainers")]
+    return {"trainers": [{"trainer": one.id, "residuals": one.residuals} for one in facts]}
+
+
+def bounds(trainer: configs.TrainerFacts, chip: configs.ChipFacts, model: configs.ModelFacts, experts: bool) -> tuple[
+    float, float
+]:  # fmt: skip
+    """Return what measured over predicted throughput lies between in nine cases of ten, as logarithms.
+
+    Where chip and model were among the fitted rows these are the percentiles of their residuals; a chip, or a model,
+    that the fit did not see takes those of rows left out by chip, or by model; both, what either adds to the fitted
+    rows' is independent of the other.
+    """
+    kind = "experts" if experts else "dense"
+    seen = _table(trainer, kind)
+    tables = [seen]
+    if chip.id not in trainer.chips:
+        tables.append(_table(trainer, f"{kind}_unseen_chip"))
+    if not _knows(trainer, model):
+        tables.append(_table(trainer, f"{kind}_unseen_model"))
+    low, high = (_joined([max(sign * one[end], 0.0) for one in tables]) for sign, end in ((-1.0, "low"), (1.0, "high")))
+    return -low, high
+
+
+def _joined(sizes: Sequence[float]) -> float:
+    """Return errors together: what each adds to the first is independent of the others."""
+    first = sizes[0]
+    added = [max(size**2 - first**2, 0.0) ** 0.5 for size in sizes[1:]]
+    return hypot(first, *added)
+
+
+def _table(trainer: configs.TrainerFacts, name: str) -> dict[str, float]:
+    """Return a residual table: the trainer's, or that of the other kind of model."""
+    other = name.replace("experts", "dense") if "experts" in name else name.replace("dense", "experts")
+    found = trainer.residuals.get(name) or trainer.residuals.get(other)
+    if found is None:
+        raise configs.ConfigError(f"{trainer.id}: residuals.{name} is missing, without which no interval can be told")
+    return found
+
+
+def _knows(trainer: configs.TrainerFacts, model: configs.ModelFacts) -> bool:
+    known = (configs.load_model(name) for name in trainer.models if name in configs.ids("models"))
+    return model.id in trainer.models or any(shape(one) == shape(model) for one in known)
+
+
+def _inside(run: TrainedRun, ratio: float) -> bool:
+    low, high = bounds(configs.load_trainer(run.trainer), run.chip, run.model, run.experts)
+    return low <= ratio <= high
+
+
+def _counted(reasons: Any) -> list[dict[str, Any]]:
+    return [{"why": why, "rows": rows} for why, rows in Counter(reasons).most_common()]
+
+
+def _groups(
+    runs: Sequence[TrainedRun], ratios: np.ndarray, inside: np.ndarray, names: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Return errors by the columns ``names``, worst first."""
+    keys = [tuple(_BY[name](run) for name in names) for run in runs]
+    out = []
+    for key in sorted(set(keys)):
+        mine = np.array([one == key for one in keys])
+        by = dict(zip(names, key, strict=True))
+        out.append({"by": by, **errors(ratios[mine]), "interval_coverage": float(np.mean(inside[mine]))})
+    return sorted(out, key=lambda one: -one["mdape"])

@@ -1,0 +1,163 @@
+"""One optimiser step: its parts against hand counts, its limits, and gradients against differences."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import configs
+from planner.model.decoder import Decoder
+from planner.model.numbers import decoder_numbers
+from planner.runs.constants import kernels
+from planner.serving.device import Device
+from planner.serving.formats import Recipe
+from planner.serving.numbers import device_numbers
+from planner.serving.ops import Matmul
+from planner.training.layout import TrainingLayout
+from planner.training.states import Held
+from planner.training.step import Trainer, tally
+from planner.training.work import converted_elements, expert_rows, micro_batch
+
+LLAMA = configs.load_model("llama-3.1-8b")
+DEEPSEEK = configs.load_model("deepseek-v3")
+
+
+def layout(**changes):
+    plain = {"tp": 1.0, "pp": 1.0, "vp": 1.0, "cp": 1.0, "ep": 1.0, "dp": 8.0, "micro_batch": 1.0, "sharded": 0.0}
+    return TrainingLayout(**{**plain, **changes})
+
+
+def device(chip="h100-sxm", form="bf16", **changes):
+    facts, engine = configs.load_chip(chip), configs.load_engine("tensorrt-llm")
+    how = Recipe(attention=form, dense=form, experts=form, kv="bf16")
+    return Device.of({**device_numbers(facts, kernels(facts, engine), engine, how, closed=False), **changes})
+
+
+def trainer(**changes):
+    return Trainer(**{**configs.load_trainer("megatron").profile, **changes})
+
+
+def step(model=LLAMA, chip="h100-sxm", tokens=8192.0, sequences=128.0, recomputed=0.0, form="bf16", **changes):
+    decoder = Decoder.of(decoder_numbers(model))
+    narrow = float(form != "bf16")
+    return tally(
+        decoder, model.params, layout(**changes), device(chip, form), tokens, sequences, narrow, 0.0, recomputed
+    )
+
+
+def flops_of(work):
+    return sum(float(2.0 * op.count * op.rows * op.n * op.k) for op in work if isinstance(op, Matmul))
+
+
+@pytest.mark.parametrize(
+    ("model", "split"),
+    [(LLAMA, {}), (LLAMA, {"tp": 4.0, "pp": 2.0}), (LLAMA, {"cp": 2.0}), (LLAMA, {"micro_batch": 4.0})],
+)
+def test_products_are_six_flops_per_parameter_and_token(model, split):
+    """2 N forward, 4 N backward: all parameters but the table that tokens are looked up in."""
+    one = layout(**split)
+    work = micro_batch(Decoder.of(decoder_numbers(model)), one, 4096.0)
+    tokens = float(one.micro_batch) * 4096.0 / float(one.cp)
+    used = model.params - model.vocab * model.d_model
+    expected = 2.0 * used * tokens / float(one.tp * one.pp)
+    # Norms hold 0.003 % of the parameters and multiply nothing.
+    assert flops_of(work.forward) == pytest.approx(expected, rel=1e-3)
+    assert flops_of(work.gradients) == pytest.approx(2.0 * flops_of(work.forward), rel=1e-12)
+
+
+def test_experts_see_each_token_top_k_times():
+    work = micro_batch(Decoder.of(decoder_numbers(DEEPSEEK)), layout(ep=64.0, dp=64.0), 4096.0)
+    layers = sum(x.count for x in DEEPSEEK.layers if isinstance(x.feedforward, configs.ExpertsFacts))
+    assert float(expert_rows(work.forward)) == pytest.approx(layers * 4096.0 * 8.0, rel=1e-9)
+    assert float(converted_elements(work.forward)) > 4096.0 * DEEPSEEK.d_model
+
+
+def test_held_parameters_add_up():
+    decoder = Decoder.of(decoder_numbers(DEEPSEEK))
+    one = Held.of(decoder, DEEPSEEK.params, layout(pp=16.0, ep=64.0, dp=128.0))
+    # All stages together: non-experts once per stage, experts once per 64 chips.
+    assert float(16.0 * (one.shared + 64.0 * one.experts)) == pytest.approx(DEEPSEEK.params, rel=1e-9)
+    plain = Held.of(decoder, DEEPSEEK.params, layout(dp=1.0))
+    # bf16 weights, float32 gradients, master weights and two moments: 18 bytes a parameter on one chip.
+    assert float(plain.state_bytes(layout(dp=1.0))) == pytest.approx(18.0 * DEEPSEEK.params, rel=1e-9)
+
+
+def test_sharding_divides_all_states_and_stage_one_only_the_optimiser():
+    decoder = Decoder.of(decoder_numbers(LLAMA))
+    held = Held.of(decoder, LLAMA.params, layout())
+    assert float(held.state_bytes(layout(sharded=1.0))) == pytest.approx(18.0 * LLAMA.params / 8.0)
+    assert float(held.state_bytes(layout())) == pytest.approx(6.0 * LLAMA.params + 12.0 * LLAMA.params / 8.0)
+
+
+def test_the_bubble_is_narayanans():
+    """(p - 1) / (v m) of the busy time; 4 stages, 16 micro-batches of dp 2: 3 / 16, halved by two chunks."""
+    one = trainer(overlap_fraction=1.0)
+    for chunks, share in ((1.0, 3.0 / 16.0), (2.0, 3.0 / 32.0)):
+        parts = one.parts(step(sequences=32.0, pp=4.0, vp=chunks, dp=2.0))
+        busy = float(parts["forward"] + parts["backward"] + parts["recomputed"])
+        assert float(parts["bubble"]) == pytest.approx(share * busy, rel=1e-9)
+
+
+def test_parts_add_up_and_recomputing_costs_a_forward_pass():
+    one = trainer()
+    parts, again = one.parts(step()), one.parts(step(recomputed=1.0))
+    assert float(one.step_s_of(step())) == pytest.approx(sum(float(x) for x in parts.values()), rel=1e-12)
+    assert float(again["recomputed"]) == pytest.approx(float(parts["forward"]), rel=1e-12)
+    assert 1.9 < float(parts["backward"] / parts["forward"]) < 3.0
+
+
+def test_a_step_is_no_faster_than_the_chips_peak():
+    for chip in ("a100-sxm", "h100-sxm", "b200-sxm", "tpu-v5p"):
+        name = "maxtext-tpu" if chip.startswith("tpu") else "megatron"
+        rate = float(Trainer(**configs.load_trainer(name).profile).tokens_per_s_per_chip(step(chip=chip)))
+        mfu = 6.0 * LLAMA.params * rate / configs.load_chip(chip).peak_flops_per_s["bf16"]
+        assert 0.2 < mfu < 0.8, (chip, mfu)
+
+
+def test_small_batches_wait_for_gradients():
+    """With one micro-batch per copy nothing hides what copies exchange; with many it vanishes."""
+    alone, many = (
+        trainer(overlap_fraction=0.0).parts(step(sequences=n, dp=512.0, tokens=1024.0)) for n in (512.0, 512.0 * 64)
+    )
+    share = [float(x["exposed"]) / sum(float(y) for y in x.values()) for x in (alone, many)]
+    assert share[0] > 10.0 * share[1] > 0.0
+
+
+def test_narrow_formats_help_products_and_cost_conversions():
+    wide, narrow = step(), step(form="fp8")
+    assert float(narrow.gemm_s) < 0.7 * float(wide.gemm_s)
+    assert float(narrow.converted_s) > 0.0 == float(wide.converted_s)
+
+
+def test_gradients_equal_differences():
+    """In every rate of the chip, and every parameter of the trainer; tiles are counted, so shapes stay put."""
+    decoder = Decoder.of(decoder_numbers(LLAMA))
+    chip, engine = configs.load_chip("h100-sxm"), configs.load_engine("tensorrt-llm")
+    how = Recipe(attention="bf16", dense="bf16", experts="bf16", kv="bf16")
+    base = device_numbers(chip, kernels(chip, engine), engine, how, closed=False)
+    rates = ("bf16_flops_per_s", "hbm_bytes_per_s", "link_bytes_per_s", "scale_out_bytes_per_s")
+    profile = configs.load_trainer("megatron").profile
+
+    def seconds(theta):
+        given = {**base, **{name: base[name] * jnp.exp(theta[name]) for name in rates}}
+        one = Trainer(**{name: value * jnp.exp(theta[name]) for name, value in profile.items()})
+        split = layout(tp=4.0, pp=2.0, dp=32.0)
+        told = tally(decoder, LLAMA.params, split, Device.of(given), 8192.0, 512.0, 0.0, 0.0, 0.0)
+        return jnp.log(one.step_s_of(told))
+
+    with jax.enable_x64(True):
+        zero = {name: jnp.zeros(()) for name in (*rates, *profile)}
+        value = jax.jit(seconds)
+        slopes = jax.jit(jax.grad(seconds))(zero)
+        h = 1e-5
+        for name in zero:
+            up, down = (value({**zero, name: jnp.asarray(sign * h)}) for sign in (1.0, -1.0))
+            # Differences of a value of order one in double precision are good to 1e-11 / h.
+            assert float(slopes[name]) == pytest.approx(float((up - down) / (2 * h)), abs=1e-5), name
+
+
+def test_fields_of_a_profile_are_the_trainers():
+    assert set(configs.load_trainer("megatron").profile) == {f.name for f in dataclasses.fields(Trainer)}
+    assert np.isfinite(list(configs.load_trainer("maxtext-tpu").profile.values())).all()
