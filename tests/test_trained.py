@@ -8,9 +8,13 @@ import pytest
 
 import configs
 from planner.cli.main import main
+from planner.model.decoder import Decoder
 from planner.runs import trained, training_validation
 from planner.runs.trainer_refit import refit
-from planner.runs.training_fit import predict
+from planner.runs.training_fit import numbers, predict
+from planner.training.layout import TrainingLayout
+from planner.training.states import Held, activation_bytes
+from planner.training.work import micro_batch
 
 GOOD = {
     "source": "test", "kind": "measured", "model": "Llama 3.1 8B", "arch": "dense", "chip": "H100", "n_chips": "64",
@@ -135,6 +139,31 @@ def test_errors_on_published_runs_are_within_the_bar(measured):
     assert found["mdape"] < 0.09
     assert found["p90"] < 0.35
     assert 0.85 < found["interval_coverage"] < 0.95
+
+
+def test_every_stated_configuration_that_ran_fits(measured):
+    """Of runs whose layout and micro-batch are published; recomputing is taken where it is not said and needed.
+
+    One says that it shards nothing and cannot: 70 B parameters on single chips. Another needs gradients in 16 bits.
+    """
+    over, tried = set(), 0
+    for run in measured[0]:
+        if {"weights sharded over all chips", "the global batch"} & set(run.guessed):
+            continue
+        given = numbers(run, configs.load_trainer(run.trainer))
+        split, decoder = TrainingLayout(**given["layout"]), Decoder.of(given["model"])
+        work = micro_batch(decoder, split, run.sequence_tokens).forward
+        layers = float(decoder.layer_count()) / run.pp
+        rows = run.micro_batch * run.sequence_tokens / run.cp * run.model.d_model * 2.0
+        again = 1.0 if run.recomputed is None else run.recomputed
+        held = Held.of(decoder, run.model.params, split).state_bytes(split)
+        many = split.micro_batches(run.sequences)
+        need = float(held + activation_bytes(work, layers, rows, split, many, again))
+        tried += 1
+        if need > run.chip.visible_bytes:
+            over.add((run.model.id, run.chip.id, run.precision))
+    assert tried > 300
+    assert over <= {("llama-3-70b", "gb300", "fp4"), ("nemotron-3-ultra-550b-a55b", "gb300", "fp8")}
 
 
 def test_shipped_profiles_are_what_the_fit_finds(measured):

@@ -16,7 +16,7 @@ from planner.serving.formats import Recipe
 from planner.serving.numbers import device_numbers
 from planner.serving.ops import Matmul
 from planner.training.layout import TrainingLayout
-from planner.training.states import Held
+from planner.training.states import Held, activation_bytes
 from planner.training.step import Trainer, tally
 from planner.training.work import converted_elements, expert_rows, micro_batch
 
@@ -89,6 +89,33 @@ def test_sharding_divides_all_states_and_stage_one_only_the_optimiser():
     held = Held.of(decoder, LLAMA.params, layout())
     assert float(held.state_bytes(layout(sharded=1.0))) == pytest.approx(18.0 * LLAMA.params / 8.0)
     assert float(held.state_bytes(layout())) == pytest.approx(6.0 * LLAMA.params + 12.0 * LLAMA.params / 8.0)
+
+
+def test_activations_of_a_plain_layer_are_korthikantis():
+    """34 s b h bytes per layer less 2 of dropout masks, cut over tp with sequence parallelism (equation 2)."""
+    model = configs.load_model("gpt-3-175b")
+    decoder, tokens = Decoder.of(decoder_numbers(model)), 2048.0
+    layers, rows = float(decoder.layer_count()), 2048.0 * model.d_model * 2.0
+    for tp in (1.0, 8.0):
+        split = layout(tp=tp, dp=1.0)
+        work = [op for op in micro_batch(decoder, split, tokens).forward if op.name != "head"]
+        kept = float(activation_bytes(work, layers, rows, split, 1.0, 0.0))
+        assert kept == pytest.approx(32.0 * tokens * model.d_model * layers / tp, rel=0.01)
+    again = float(activation_bytes(work, layers, rows, split, 1.0, 1.0))
+    assert again == pytest.approx(2.0 * tokens * model.d_model * layers / tp + kept / layers, rel=1e-6)
+
+
+def test_the_first_stage_keeps_a_micro_batch_per_stage():
+    decoder, rows = Decoder.of(decoder_numbers(LLAMA)), 2048.0 * LLAMA.d_model * 2.0
+    one, four = (layout(pp=pp) for pp in (1.0, 4.0))
+    kept = [
+        float(activation_bytes(micro_batch(decoder, x, 2048.0).forward, 32.0 / float(x.pp), rows, x, many, 0.0))
+        for x, many in ((one, 16.0), (four, 16.0), (four, 2.0))
+    ]
+    # A quarter of the layers, four micro-batches: as much as without a pipeline; two are in flight where there are two.
+    # The head, on one stage of four, is spread over all of them here.
+    assert kept[1] == pytest.approx(kept[0], rel=0.05)
+    assert kept[2] == pytest.approx(0.5 * kept[1], rel=1e-9)
 
 
 def test_the_bubble_is_narayanans():

@@ -140,7 +140,7 @@ def _run(where: str, row: dict[str, str]) -> TrainedRun:
         tokens = _ASSUMED_TOKENS
         guessed.append(f"sequences of {_ASSUMED_TOKENS:.0f} tokens")
     facts = _trainers()[trainer]
-    sharded = facts.sharded or any(word in row.get("fsdp", "").lower() for word in _SHARDED)
+    sharded = facts.sharded or _sharded(row.get("fsdp", "").lower())
     split = {name: number(row, name) for name in ("tp", "pp", "cp")}
     if all(value is None for value in split.values()):
         if not facts.sharded:
@@ -177,6 +177,12 @@ def _run(where: str, row: dict[str, str]) -> TrainedRun:
         split=row.get("split", ""),
         guessed=tuple(x for x in (*guessed, guessed_batch, guessed_rate) if x),
     )
+
+
+def _sharded(said: str) -> bool:
+    """Say whether weights are cut over copies: by name, or over how many of them, more than one."""
+    first = said.split(" ")[0]
+    return any(word in said for word in _SHARDED) or (first.isdigit() and int(first) > 1)
 
 
 def _batch(row: Mapping[str, str], tokens: float, copies: float, sharded: bool) -> tuple[float, float, str]:
