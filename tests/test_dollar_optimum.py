@@ -26,7 +26,7 @@ RELATIVE = 1e-6
 ROUNDING = 1e-9
 BLOCKS, PER_BLOCK = 20, 12  # 240 choices compared by cost, and the infeasible ones met on the way
 PER_SCENARIO = 3  # choices of one scenario
-NEIGHBOURHOODS, NEIGHBOURS = 12, 25
+NEIGHBOURHOODS, NEIGHBOURS = 12, 15
 
 
 def between(rng: random.Random, low: float, high: float) -> float:
