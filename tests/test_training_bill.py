@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import configs
-from planner.training.bill import RunBill, usd_per_chip_s
+from planner.economics.training_bill import RunBill, usd_per_chip_s
 from planner.training.goodput import Checkpoint, Goodput
 
 CHIPS = jax.jit(RunBill.chips)  # traced once for every bill

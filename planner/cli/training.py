@@ -76,7 +76,7 @@ def _written(paths: dict[str, Path], texts: dict[str, str]) -> list[str]:
 def _fitted(one: TrainerRefit) -> dict[str, Any]:
     return {
         "trainer": one.trainer.id,
-        "rows": len(one.runs),
+        "fitted": {"rows": float(len(one.runs)), "parameters": one.profile.parameters},
         "profile": one.profile.value,
         "log_standard_errors": one.profile.log_standard_error,
         "summary": summary(one),

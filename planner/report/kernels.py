@@ -4,9 +4,9 @@ from typing import Any
 
 from rich.console import Console
 
-from .serving import show_engines, show_serving, show_shipped
+from .serving import show_profiles, show_serving, show_shipped
 from .tables import table
-from .training import show_shipped_training, show_trainers, show_training
+from .training import show_shipped_training, show_training
 from .units import seconds
 
 _WORST = 5
@@ -16,12 +16,10 @@ _FAMILIES = ("gemm", "gemm_closed", "attention_prefill", "attention_decode", "mo
 
 def show_calibration(answer: dict[str, Any], console: Console) -> None:
     """Print the sets fitted: errors first, then the files they went to."""
-    if "engines" in answer:
-        show_engines(answer, console)
-        return
-    if "trainers" in answer:
-        show_trainers(answer, console)
-        return
+    for what in ("engine", "trainer"):
+        if f"{what}s" in answer:
+            show_profiles(answer, what, console)
+            return
     for chip in answer["chips"]:
         rows = table(chip["chip"], "kernel", "set", "timings", "median error", "p90", "unseen")
         for one in chip["sets"]:

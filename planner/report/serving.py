@@ -86,10 +86,10 @@ def show_shipped(found: dict[str, Any], console: Console) -> None:
     console.print(rows, highlight=False)
 
 
-def show_engines(answer: dict[str, Any], console: Console) -> None:
-    """Print fitted engine profiles: what they err by, and their parameters."""
-    for one in answer["engines"]:
-        rows = table(one["engine"], "parameter", "value", "standard error")
+def show_profiles(answer: dict[str, Any], what: str, console: Console) -> None:
+    """Print fitted profiles, each of a ``what`` ("engine", "trainer"): what they err by, and their parameters."""
+    for one in answer[f"{what}s"]:
+        rows = table(one[what], "parameter", "value", "standard error")
         for name, value in one["profile"].items():
             rows.add_row(name, f"{value:.4g}", percent(one["log_standard_errors"][name]))
         console.print(rows, highlight=False)

@@ -47,21 +47,6 @@ def show_shipped_training(found: dict[str, Any], console: Console) -> None:
     console.print(rows, highlight=False)
 
 
-def show_trainers(answer: dict[str, Any], console: Console) -> None:
-    """Print fitted trainer profiles: their parameters, and what they err by."""
-    for one in answer["trainers"]:
-        rows = table(one["trainer"], "parameter", "value", "standard error")
-        for name, value in one["profile"].items():
-            rows.add_row(name, f"{value:.4g}", percent(one["log_standard_errors"][name]))
-        console.print(rows, highlight=False)
-        console.print(f"{one['rows']:,} rows; {one['summary']}.", highlight=False)
-        console.print()
-    for name in answer["files"]:
-        console.print(f"Wrote {name}", highlight=False)
-    for warning in answer["warnings"]:
-        console.print(f"[yellow]Note:[/] {warning}", highlight=False)
-
-
 def _name(by: dict[str, str]) -> str:
     return f"{by['model']} {by['precision']} {by['chip']} {by['trainer']}"
 

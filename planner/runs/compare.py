@@ -1,6 +1,8 @@
 """Predicted against measured: errors of runs, quantity by quantity."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -60,3 +62,8 @@ def errors(ratios: np.ndarray) -> dict[str, float]:
         "p90": float(np.quantile(np.abs(off), 0.9)),
         "bias": float(np.median(off)),
     }
+
+
+def counted(reasons: Iterable[str]) -> list[dict[str, Any]]:
+    """Return each reason with how many rows it holds for, most first."""
+    return [{"why": why, "rows": rows} for why, rows in Counter(reasons).most_common()]

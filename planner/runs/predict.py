@@ -18,10 +18,10 @@ from ..serving.numbers import device_numbers, engine_numbers, recipe_of
 from ..serving.steady import Lengths, batch_at, blend, first_token_s
 from .constants import kernels
 from .run import Run
+from .together import together
 
 ENDLESS = 1e12  # stands for a number of requests or of sequences that is not limited
 _POINTS = 24  # batches at which a curve of throughput is evaluated to find the one at a request rate
-_SIZES = (1, 4, 16, 64, 256, 1024)  # rows are padded to one of these, so that few programs are compiled
 TAIL = 0.3  # of half a wave of requests: what the last, unfilled wave of a finite run costs
 
 
@@ -167,22 +167,8 @@ def _keep_all(given: Any) -> Any:
 
 def kept_of(runs: Sequence[Run]) -> Kept:
     """Return the kernels' times of ``runs``, one run per entry of the first axis."""
-    groups: dict[Any, list[int]] = {}
     engines = engines_of(runs)
-    given = [numbers(run, engines[run.engine]) for run in runs]
-    for i, one in enumerate(given):
-        groups.setdefault(jax.tree.structure(one), []).append(i)
-    out = []
-    with jax.enable_x64(True):
-        for indices in groups.values():
-            size = next((s for s in _SIZES if s >= len(indices)), len(indices))
-            padded = [given[i] for i in indices] + [given[indices[-1]]] * (size - len(indices))
-            stacked = jax.tree.map(lambda *leaves: np.array(leaves, dtype=float), *padded)
-            kept = _keep_all(stacked)
-            count = len(indices)
-            out.append(jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], kept))
-    order = np.argsort(np.concatenate(list(groups.values())))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *out)
+    return together(_keep_all, [numbers(run, engines[run.engine]) for run in runs])
 
 
 @jax.jit

@@ -1,6 +1,5 @@
 """Reads served runs from files and folders: tables of runs, and result files of vLLM's benchmark."""
 
-import csv
 from pathlib import Path
 
 import configs
@@ -9,6 +8,7 @@ from configs import ConfigError, shown
 from ..calibration.files import files_below
 from . import serving_table, vllm_result
 from .run import Left, Run
+from .table import has_columns
 from .vllm_result import Deployment
 
 _ENDINGS = (".csv", ".json")
@@ -65,14 +65,7 @@ def holds_runs(path: str) -> bool:
 
 def is_table(file: Path) -> bool:
     """Say whether ``file`` is a table of runs, by its header."""
-    if file.suffix.lower() not in (".csv", ".txt"):
-        return False
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            header = next(csv.reader(lines), [])
-    except (OSError, ValueError, csv.Error):
-        return False
-    return {"framework", "isl", "osl"} <= set(header)
+    return has_columns(file, ("framework", "isl", "osl"))
 
 
 def _is_result(file: Path) -> bool:

@@ -1,17 +1,17 @@
 """Reads tables of served runs: one row per run, in the columns of published-benchmark collections."""
 
-import csv
 from collections.abc import Iterable, Mapping
 from math import isfinite
 from pathlib import Path
 
 import configs
-from configs import ConfigError, shown
+from configs import shown
 
 from . import published
 from .cells import number
 from .names import chip_of, engine_of, kv_of, model_of, name_length, precision_of
 from .run import Left, Run, Unusable, has_experts
+from .table import rows_of
 
 COLUMNS = ("model", "quant", "chip", "n_chips", "framework", "isl", "osl")  # without these a row says too little
 KINDS = ("measured", "vendor_claim", "secondary", "analytic")
@@ -25,19 +25,7 @@ def read(path: str, engine: configs.EngineFacts | None = None) -> tuple[list[Run
     Raises:
         configs.ConfigError: no such file, not a table, no rows, or columns missing.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = reader.fieldnames or ()
-            rows = [(reader.line_num, dict(row)) for row in reader]
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(f"{shown(path)}: cannot be read as CSV ({error})") from None
-    missing = [name for name in COLUMNS if name not in names]
-    if missing:
-        raise ConfigError(f"{shown(path)}: no column '{missing[0]}' (needed: {', '.join(COLUMNS)})")
-    if not rows:
-        raise ConfigError(f"{shown(path)}: a header without rows")
-    return parse(rows, Path(path).name, engine)
+    return parse(rows_of(path, COLUMNS), Path(path).name, engine)
 
 
 def parse(

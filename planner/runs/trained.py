@@ -1,6 +1,5 @@
 """Training runs as measured: tables of them, one row per run, in the columns of published-benchmark collections."""
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,11 +7,12 @@ from functools import cache
 from pathlib import Path
 
 import configs
-from configs import ConfigError, shown
+from configs import shown
 
 from .cells import number
 from .names import chip_of, model_of
 from .run import Left, Unusable, has_experts, shape
+from .table import has_columns, rows_of
 
 COLUMNS = ("model", "chip", "n_chips", "framework", "tok_s_per_chip")  # without these a table says too little
 _SHARDED = ("full_shard", "fsdp", "zero-3")
@@ -76,31 +76,12 @@ def read(path: str) -> tuple[list[TrainedRun], list[Left]]:
     Raises:
         configs.ConfigError: no such file, not a table, no rows, or columns missing.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = reader.fieldnames or ()
-            rows = [(reader.line_num, dict(row)) for row in reader]
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(f"{shown(path)}: cannot be read as CSV ({error})") from None
-    missing = [name for name in COLUMNS if name not in names]
-    if missing:
-        raise ConfigError(f"{shown(path)}: no column '{missing[0]}' (needed: {', '.join(COLUMNS)})")
-    if not rows:
-        raise ConfigError(f"{shown(path)}: a header without rows")
-    return parse(rows, Path(path).name)
+    return parse(rows_of(path, COLUMNS), Path(path).name)
 
 
 def is_table(file: Path) -> bool:
     """Say whether ``file`` is a table of training runs, by its header."""
-    if file.suffix.lower() not in (".csv", ".txt"):
-        return False
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            header = next(csv.reader(lines), [])
-    except (OSError, ValueError, csv.Error):
-        return False
-    return set(COLUMNS) <= set(header)
+    return has_columns(file, COLUMNS)
 
 
 def parse(rows: Iterable[tuple[int, Mapping[str, str | None]]], name: str) -> tuple[list[TrainedRun], list[Left]]:

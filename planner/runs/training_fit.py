@@ -21,6 +21,7 @@ from ..training.layout import TrainingLayout
 from ..training.step import StepTally, Trainer, tally
 from .constants import kernels
 from .profile import Profile
+from .together import together
 from .trained import TrainedRun
 
 # Standard deviations of the prior's logarithms and its centre. Kernels of another stack are within some 20 to 40 % of
@@ -38,7 +39,6 @@ CENTRE = {
 _SHARES = ("overlap_fraction", "recompute_fraction")  # at most one
 # Products in a narrow format, attention and the rest in bf16 (Micikevicius et al. 2022, arXiv:2209.05433).
 _RECIPES = {"bf16": "bf16", "fp8": "fp8", "int8": "int8", "fp4": "nvfp4"}
-_SIZES = (1, 4, 16, 64, 256, 1024)  # rows are padded to one of these, so that few programs are compiled
 
 
 def numbers(run: TrainedRun, trainer: configs.TrainerFacts) -> dict[str, Any]:
@@ -77,21 +77,7 @@ def _tally_all(given: Any) -> Any:
 def tallies(runs: Sequence[TrainedRun]) -> StepTally:
     """Return the steps of ``runs``, one run per entry of the first axis; runs of one structure are told together."""
     trainers = {name: configs.load_trainer(name) for name in {run.trainer for run in runs}}
-    given = [numbers(run, trainers[run.trainer]) for run in runs]
-    groups: dict[Any, list[int]] = {}
-    for i, one in enumerate(given):
-        groups.setdefault(jax.tree.structure(one), []).append(i)
-    out = []
-    with jax.enable_x64(True):
-        for indices in groups.values():
-            size = next((s for s in _SIZES if s >= len(indices)), len(indices))
-            padded = [given[i] for i in indices] + [given[indices[-1]]] * (size - len(indices))
-            stacked = jax.tree.map(lambda *leaves: np.array(leaves, dtype=float), *padded)
-            told = _tally_all(stacked)
-            count = len(indices)
-            out.append(jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], told))
-    order = np.argsort(np.concatenate(list(groups.values())))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *out)
+    return together(_tally_all, [numbers(run, trainers[run.trainer]) for run in runs])
 
 
 def trainer_of(value: Mapping[str, Any]) -> Trainer:

@@ -9,7 +9,7 @@ import numpy as np
 
 import configs
 
-from .compare import errors
+from .compare import counted, errors
 from .run import Left, shape
 from .trained import TrainedRun
 from .training_fit import predict
@@ -45,8 +45,8 @@ def document(runs: Sequence[TrainedRun], left: Sequence[Left]) -> dict[str, Any]
         "groups": _groups(runs, ratios, inside, tuple(_BY)),
         "trainers": _groups(runs, ratios, inside, ("trainer",)),
         "chips": _groups(runs, ratios, inside, ("chip",)),
-        "guessed": _counted(guess for run in runs for guess in run.guessed),
-        "left_out": _counted(one.why for one in left),
+        "guessed": counted(guess for run in runs for guess in run.guessed),
+        "left_out": counted(one.why for one in left),
     }
 
 
@@ -100,10 +100,6 @@ def _knows(trainer: configs.TrainerFacts, model: configs.ModelFacts) -> bool:
 def _inside(run: TrainedRun, ratio: float) -> bool:
     low, high = bounds(configs.load_trainer(run.trainer), run.chip, run.model, run.experts)
     return low <= ratio <= high
-
-
-def _counted(reasons: Any) -> list[dict[str, Any]]:
-    return [{"why": why, "rows": rows} for why, rows in Counter(reasons).most_common()]
 
 
 def _groups(

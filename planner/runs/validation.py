@@ -9,7 +9,7 @@ import numpy as np
 
 import configs
 
-from .compare import QUANTITIES, errors, headline, judged_by, log_ratios
+from .compare import QUANTITIES, counted, errors, headline, judged_by, log_ratios
 from .interval import interval
 from .predict import Predicted, engines_of, predict
 from .run import Left, Run
@@ -81,16 +81,12 @@ def document(compared: Compared) -> dict[str, Any]:
             for name, told in by_quantity.items()
         },
         "without_doubt": errors(ratios[clean]) if clean.any() else None,
-        "doubts": _counted(doubt for run in runs for doubt in run.doubts),
-        "guessed": _counted(guess for run in runs for guess in run.guessed),
-        "left_out": _counted(one.why for one in compared.left),
+        "doubts": counted(doubt for run in runs for doubt in run.doubts),
+        "guessed": counted(guess for run in runs for guess in run.guessed),
+        "left_out": counted(one.why for one in compared.left),
     }
     assert set(out["by_quantity"]) == set(QUANTITIES)
     return out
-
-
-def _counted(reasons: Any) -> list[dict[str, Any]]:
-    return [{"why": why, "rows": rows} for why, rows in Counter(reasons).most_common()]
 
 
 def _inside(runs: Sequence[Run], predicted: Predicted, ratios: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import equinox as eqx
 import configs
 from hw import Scalar
 
-from .goodput import Goodput, chips_for
+from ..training.goodput import Goodput, chips_for
 
 DAY_S = 86400.0
 HOUR_S = 3600.0

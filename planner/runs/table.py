@@ -1,0 +1,40 @@
+"""Tables of runs as CSV files: their numbered rows, and their headers."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs import ConfigError, shown
+
+
+def rows_of(path: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str | None]]]:
+    """Return the rows of a table that has ``columns``, each with its line.
+
+    Raises:
+        configs.ConfigError: no such file, not a table, no rows, or columns missing.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names = reader.fieldnames or ()
+            rows = [(reader.line_num, dict(row)) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise ConfigError(f"{shown(path)}: cannot be read as CSV ({error})") from None
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise ConfigError(f"{shown(path)}: no column '{missing[0]}' (needed: {', '.join(columns)})")
+    if not rows:
+        raise ConfigError(f"{shown(path)}: a header without rows")
+    return rows
+
+
+def has_columns(file: Path, columns: Sequence[str]) -> bool:
+    """Say whether ``file`` is a table with ``columns``, by its header."""
+    if file.suffix.lower() not in (".csv", ".txt"):
+        return False
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            header = next(csv.reader(lines), [])
+    except (OSError, ValueError, csv.Error):
+        return False
+    return set(columns) <= set(header)
