@@ -17,6 +17,7 @@ _PASSES = Number("times that the operand is read or written", 0.0, 1000.0)
 _SHARE = Number("fraction", 0.0, 1.0)
 _PROFILE = {
     "gemm_ratio": _RATIO,
+    "narrow_ratio": _RATIO,
     "attention_ratio": _RATIO,
     "older_attention_ratio": _RATIO,
     "backward_ratio": _RATIO,
@@ -29,7 +30,6 @@ _PROFILE = {
     "expert_row_s": _SECONDS,
     "overlap_fraction": _SHARE,
     "step_s": _SECONDS,
-    "recompute_fraction": _SHARE,
 }
 _ERRORS = Table(
     {

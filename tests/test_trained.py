@@ -8,13 +8,11 @@ import pytest
 
 import configs
 from planner.cli.main import main
-from planner.model.decoder import Decoder
 from planner.runs import trained, training_validation
 from planner.runs.trainer_refit import refit
 from planner.runs.training_fit import numbers, predict
 from planner.training.layout import TrainingLayout
-from planner.training.states import Held, activation_bytes
-from planner.training.work import micro_batch
+from planner.training.step import tally
 
 GOOD = {
     "source": "test", "kind": "measured", "model": "Llama 3.1 8B", "arch": "dense", "chip": "H100", "n_chips": "64",
@@ -151,16 +149,9 @@ def test_every_stated_configuration_that_ran_fits(measured):
         if {"weights sharded over all chips", "the global batch"} & set(run.guessed):
             continue
         given = numbers(run, configs.load_trainer(run.trainer))
-        split, decoder = TrainingLayout(**given["layout"]), Decoder.of(given["model"])
-        work = micro_batch(decoder, split, run.sequence_tokens).forward
-        layers = float(decoder.layer_count()) / run.pp
-        rows = run.micro_batch * run.sequence_tokens / run.cp * run.model.d_model * 2.0
-        again = 1.0 if run.recomputed is None else run.recomputed
-        held = Held.of(decoder, run.model.params, split).state_bytes(split)
-        many = split.micro_batches(run.sequences)
-        need = float(held + activation_bytes(work, layers, rows, split, many, again))
+        told, state, kept = tally(given, TrainingLayout(**given["layout"]), run.sequences)
         tried += 1
-        if need > run.chip.visible_bytes:
+        if float(state.total() + kept.bytes(told.recomputed_fraction())) > given["hbm_bytes"]:
             over.add((run.model.id, run.chip.id, run.precision))
     assert tried > 300
     assert over <= {("llama-3-70b", "gb300", "fp4"), ("nemotron-3-ultra-550b-a55b", "gb300", "fp8")}
@@ -186,6 +177,7 @@ def test_a_user_fits_a_profile_to_own_runs(tmp_path, capsys):
     assert main(["calibrate", "--from", path, "--out", str(out)]) == 0
     capsys.readouterr()
     facts = configs.load_trainer(str(out))
-    assert facts.profile["gemm_ratio"] > configs.load_trainer("megatron").profile["gemm_ratio"]
+    # Over eight chips it is collectives that bf16 products leave room to be slower.
+    assert facts.profile["link_ratio"] > 2.0 * configs.load_trainer("megatron").profile["link_ratio"]
     assert facts.chips == ("h100-sxm",)
     assert np.isfinite(list(facts.profile.values())).all()

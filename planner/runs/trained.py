@@ -18,6 +18,7 @@ COLUMNS = ("model", "chip", "n_chips", "framework", "tok_s_per_chip")  # without
 _SHARDED = ("full_shard", "fsdp", "zero-3")
 _ASSUMED_TOKENS = 4096.0  # of a sequence where a source is silent: the median of those that say
 _ASSUMED_SEQUENCES = 4.0  # per chip
+_LONGEST_BUBBLE = 0.2  # idle over busy time: what nobody puts up with whose stages could take turns
 _RECOMPUTES = re.compile(r"act ckpt (true|false)")
 _STEP_TOKENS = re.compile(r"tokens per step (\d+)")
 _FORMATS = (("nvfp4", "fp4"), ("fp4", "fp4"), ("fp8", "fp8"), ("int8", "int8"), ("bf16", "bf16"), ("fp16", "bf16"))
@@ -132,6 +133,7 @@ def _run(where: str, row: dict[str, str]) -> TrainedRun:
     if copies < 1.0 or copies != round(copies):
         raise Unusable(f"tp x pp x cp = {tp:g} x {pp:g} x {cp:g} does not divide n_chips = {chips:g}")
     sequences, micro, guessed_batch = _batch(row, tokens, copies, sharded)
+    vp, guessed_chunks = _chunks(row, model, pp, sequences / (copies * micro))
     ep = min(number(row, "ep") or 1.0, chips / pp) if has_experts(model) else 1.0
     recompute = _RECOMPUTES.search(row.get("notes", "").lower())
     measured, guessed_rate = _rate(row, model, chip, tokens)
@@ -146,7 +148,7 @@ def _run(where: str, row: dict[str, str]) -> TrainedRun:
         chips=chips,
         tp=tp,
         pp=pp,
-        vp=number(row, "vp") or 1.0,
+        vp=vp,
         cp=cp,
         ep=ep,
         micro_batch=micro,
@@ -156,7 +158,7 @@ def _run(where: str, row: dict[str, str]) -> TrainedRun:
         recomputed=None if recompute is None else float(recompute.group(1) == "true"),
         tokens_per_s_per_chip=measured,
         split=row.get("split", ""),
-        guessed=tuple(x for x in (*guessed, guessed_batch, guessed_rate) if x),
+        guessed=tuple(x for x in (*guessed, guessed_batch, guessed_chunks, guessed_rate) if x),
     )
 
 
@@ -179,6 +181,15 @@ def _batch(row: Mapping[str, str], tokens: float, copies: float, sharded: bool) 
     if micro is None:
         micro = sequences / copies if sharded else 1.0
     return sequences, min(micro, sequences / copies), guessed
+
+
+def _chunks(row: Mapping[str, str], model: configs.ModelFacts, pp: float, micro_batches: float) -> tuple[float, str]:
+    """Return chunks per pipeline stage: one, or one per layer where it would idle too long and nothing is said."""
+    said = number(row, "vp")
+    layers = sum(layer.count for layer in model.layers)
+    if said is not None or (pp - 1.0) / micro_batches <= _LONGEST_BUBBLE or layers < 2.0 * pp:
+        return said or 1.0, ""
+    return float(layers // pp), "interleaved pipeline stages of one layer"
 
 
 def _rate(

@@ -58,9 +58,6 @@ class Pass:
         )
         self.ops += [op for op in one.ops if not isinstance(op, PrefillAttention)]
 
-    def _head(self, count: Scalar, rows: Scalar) -> None:
-        self._matmul("head", "head", count, rows, self.model.vocab / self.layout.tp, self.model.d_model)
-
     def _matmul(self, name: str, role: str, count: Scalar, rows: Scalar, n: Scalar, k: Scalar) -> None:
         live = jnp.where((rows > 0) & (n > 0), count, 0.0)
         self.ops.append(Matmul(name, role, live, jnp.maximum(rows, 1.0), jnp.maximum(n, 1.0), jnp.maximum(k, 1.0)))

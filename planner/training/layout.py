@@ -16,7 +16,8 @@ class TrainingLayout(eqx.Module):
     (ring attention), each layer over ``tp`` of them; whole experts are spread over ``ep`` chips, which are copies for
     all else. Each of the dp copies works on ``micro_batch`` sequences at a time. ``sharded`` is 1 where parameters,
     gradients and optimiser states are all cut over the copies and gathered layer by layer (ZeRO stage 3, FSDP), 0 where
-    optimiser states alone are (stage 1). Fields may be arrays, one entry per run considered.
+    optimiser states alone are (stage 1). ``zero_bubble`` is 1 where gradients of weights wait until a stage would idle
+    (Qi et al. 2023, arXiv:2401.10241). Fields may be arrays, one entry per run considered.
     """
 
     tp: Scalar
@@ -27,6 +28,7 @@ class TrainingLayout(eqx.Module):
     dp: Scalar
     micro_batch: Scalar
     sharded: Scalar
+    zero_bubble: Scalar = 0.0
 
     def chips(self) -> Scalar:
         """Return the chips of the run."""

@@ -1,6 +1,7 @@
 """How long one optimiser step takes: micro-batches through the pipeline, gradients and weights over the copies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,29 +11,37 @@ from hw import Scalar
 
 from ..model.decoder import Decoder
 from ..serving.device import Device, Timed
-from ..serving.ops import ExpertLayer, Matmul, Message, PrefillAttention, Stream, Work
+from ..serving.ops import Matmul, Message, PrefillAttention, Stream, Work
 from .layout import TrainingLayout
-from .states import GRADIENT_BYTES, UPDATE_BYTES, WEIGHT_BYTES, Held
-from .work import converted_elements, expert_rows, micro_batch
+from .states import GRADIENT_BYTES, RESERVED_FRACTION, UPDATE_BYTES, WEIGHT_BYTES, Activations, Held, State
+from .work import EXPERTS, NARROWED, converted_elements, expert_rows, micro_batch
 
+_ACCUMULATED_BYTES = 8.0  # of a weight's gradient, a 32-bit sum: read and written
 _CONVERTED_BYTES = 3.0  # a 16-bit element read, an 8-bit one written
 
 
 class StepTally(eqx.Module):
     """A step as a trainer's parameters meet it. Fields are numbers or arrays, one entry per run.
 
-    Seconds of one micro-batch on one stage: of products, forwards and of their gradients; of attention (``older`` is 1
-    where its kernels are), experts, streams and collectives, forwards. Counts of it: layers, layers of experts, rows
-    of experts. ``converted_s`` reads and writes what narrow formats convert, once forwards. Per step:
-    ``micro_batches`` through each stage, ``bubble`` as a share of them, seconds to gather weights once, to scatter
-    gradients once and to update; ``sharded`` as in the layout. ``tokens`` count one chip's share of the global batch.
+    Seconds of one micro-batch on one stage: of products, forwards and of their gradients, those in formats narrower
+    than 16 bits apart; of attention (``older`` is 1 where its kernels are), experts (``narrow`` is 1 where their
+    products are), streams and collectives, forwards. Counts of it: layers, layers of experts, rows of experts.
+    ``converted_s`` reads and writes what narrow formats convert, once forwards. Per step: ``micro_batches`` through
+    each stage, ``bubble`` as a share of them, seconds to gather weights once, to scatter gradients once and to update.
+    ``recomputed`` is the share of the forward pass that is done again, below 0 where the run does not say,
+    ``least_recomputed`` what it takes to fit into memory; ``sharded`` and ``zero_bubble`` are as in the layout.
+    ``tokens`` count one chip's share of the global batch.
     """
 
     gemm_s: Scalar
     gradient_s: Scalar
+    narrow_gemm_s: Scalar
+    narrow_gradient_s: Scalar
     attention_s: Scalar
     older: Scalar
     expert_s: Scalar
+    expert_gradient_s: Scalar
+    narrow: Scalar
     stream_s: Scalar
     link_s: Scalar
     converted_s: Scalar
@@ -46,24 +55,31 @@ class StepTally(eqx.Module):
     sharded: Scalar
     update_s: Scalar
     recomputed: Scalar
+    least_recomputed: Scalar
     tokens: Scalar
+    zero_bubble: Scalar
+
+    def recomputed_fraction(self) -> Scalar:
+        """Return the share of the forward pass that is done again: as said, or the least that fits into memory."""
+        return jnp.where(self.recomputed < 0, self.least_recomputed, self.recomputed)
 
 
 class Trainer(eqx.Module):
     """One training stack's profile: what it adds to the kernels, fitted to published runs.
 
-    Ratios are the time of its kernels over that of the timed ones: ``gemm_ratio``, ``attention_ratio`` (forwards),
+    Ratios are the time of its kernels over that of the timed ones: ``gemm_ratio``, ``narrow_ratio`` (times that, of
+    products in formats narrower than 16 bits), ``attention_ratio`` (forwards),
     ``older_attention_ratio`` (times that, where kernels were not written for the chip's matrix units),
     ``expert_ratio``, and of collectives what products do not hide, ``link_ratio``. ``backward_ratio`` is attention's
     gradient over its forward pass (five products instead of two, each slower: Dao 2023, arXiv:2307.08691, section 4.1,
     some 2.5 to 3.5). ``stream_passes`` counts reads and writes of the residual per norm, ``conversion_passes`` those of
     narrow formats per operand. ``layer_s`` and ``expert_layer_s`` are spent per layer and micro-batch forwards, twice
     that backwards; ``expert_row_s`` per row of experts on routing. ``overlap_fraction`` of a step's work hides
-    gathering and scattering over copies. ``step_s`` is spent per step. Where a run does not say,
-    ``recompute_fraction`` of the forward pass is done again.
+    gathering and scattering over copies. ``step_s`` is spent per step.
     """
 
     gemm_ratio: Scalar
+    narrow_ratio: Scalar
     attention_ratio: Scalar
     older_attention_ratio: Scalar
     backward_ratio: Scalar
@@ -76,19 +92,26 @@ class Trainer(eqx.Module):
     expert_row_s: Scalar
     overlap_fraction: Scalar
     step_s: Scalar
-    recompute_fraction: Scalar
 
     def attention_s(self, tally: StepTally) -> Scalar:
         """Return the seconds of attention of one micro-batch forwards."""
         return self.attention_ratio * jnp.where(tally.older > 0, self.older_attention_ratio, 1.0) * tally.attention_s
 
+    def products_s(self, wide_s: Scalar, narrow_s: Scalar) -> Scalar:
+        """Return the seconds of matrix products that kernels take ``wide_s`` and, in narrow formats, ``narrow_s``."""
+        return self.gemm_ratio * (wide_s + self.narrow_ratio * narrow_s)
+
+    def experts_s(self, seconds: Scalar, tally: StepTally) -> Scalar:
+        """Return the seconds of products of experts that take ``seconds`` as one product."""
+        return self.expert_ratio * jnp.where(tally.narrow > 0, self.narrow_ratio, 1.0) * seconds
+
     def forward_s(self, tally: StepTally) -> Scalar:
         """Return the seconds of one micro-batch forwards on one stage."""
         routed = self.expert_layer_s * tally.expert_layers + self.expert_row_s * tally.expert_rows
         kernels = (
-            self.gemm_ratio * tally.gemm_s
+            self.products_s(tally.gemm_s, tally.narrow_gemm_s)
             + self.attention_s(tally)
-            + self.expert_ratio * tally.expert_s
+            + self.experts_s(tally.expert_s, tally)
             + self.stream_passes * tally.stream_s
             + self.conversion_passes * tally.converted_s
         )
@@ -98,33 +121,61 @@ class Trainer(eqx.Module):
         """Return the seconds of its gradients: two products for each, five for attention's two."""
         routed = self.expert_layer_s * tally.expert_layers + self.expert_row_s * tally.expert_rows
         kernels = (
-            self.gemm_ratio * tally.gradient_s
+            self.products_s(tally.gradient_s, tally.narrow_gradient_s)
             + self.backward_ratio * self.attention_s(tally)
-            + 2.0 * self.expert_ratio * tally.expert_s
+            + self.experts_s(tally.expert_gradient_s, tally)
             + 2.0 * self.stream_passes * tally.stream_s
             + 2.0 * self.conversion_passes * tally.converted_s
         )
         return kernels + self.link_ratio * tally.link_s + 2.0 * (self.layer_s * tally.layers + routed)
 
+    def weight_gradient_s(self, tally: StepTally) -> Scalar:
+        """Return the seconds of the gradients of weights: one of the two products for each."""
+        products_s = self.products_s(tally.gradient_s, tally.narrow_gradient_s)
+        return 0.5 * (products_s + self.experts_s(tally.expert_gradient_s, tally))
+
     def parts(self, tally: StepTally) -> dict[str, Scalar]:
         """Return the seconds of a step by what takes them: passes, bubble, what copies wait for, updates, host."""
-        again = jnp.where(tally.recomputed < 0, self.recompute_fraction, tally.recomputed)
+        again = tally.recomputed_fraction()
         many = tally.micro_batches
         forward, backward = many * self.forward_s(tally), many * self.backward_s(tally)
         busy = (1.0 + again) * forward + backward
+        # Zero-bubble schedules fill (p - 1) (F + B) with twice the weights' gradients (DeepSeek-AI 2024,
+        # arXiv:2412.19437, table 2: ZB1P).
+        filled = jnp.minimum(tally.zero_bubble * 2.0 * many * self.weight_gradient_s(tally), busy)
         # Sharded weights are gathered for every micro-batch, forwards and backwards; else once, with sums in 32 bits.
         each = jnp.maximum(many, 1.0) * (2.0 * tally.gather_s + tally.scatter_s)
         once = tally.gather_s + 2.0 * tally.scatter_s
-        carried = self.link_ratio * jnp.where(tally.sharded > 0, each, once)
+        carried = jnp.where(tally.sharded > 0, each, once)
         return {
             "forward": forward,
             "backward": backward,
             "recomputed": again * forward,
-            "bubble": tally.bubble * busy,
+            "bubble": tally.bubble * (busy - filled),
             "exposed": jnp.maximum(carried - self.overlap_fraction * busy, 0.0),
             "update": tally.update_s,
             "host": self.step_s,
         }
+
+    def kernels(self, tally: StepTally) -> dict[str, Scalar]:
+        """Return the seconds of all micro-batches' passes by what takes them, forwards, backwards and again."""
+        again = tally.recomputed_fraction()
+        twice = 3.0 + again  # what takes twice as long backwards
+        routed = self.expert_layer_s * tally.expert_layers + self.expert_row_s * tally.expert_rows
+        attention = (1.0 + again + self.backward_ratio) * self.attention_s(tally)
+        one = {
+            "matrix products": (1.0 + again) * self.products_s(tally.gemm_s, tally.narrow_gemm_s)
+            + self.products_s(tally.gradient_s, tally.narrow_gradient_s),
+            "attention": attention,
+            "experts": (1.0 + again) * self.experts_s(tally.expert_s, tally)
+            + self.experts_s(tally.expert_gradient_s, tally),
+            "routing": twice * routed,
+            "norms, activations, losses": twice * self.stream_passes * tally.stream_s,
+            "conversions": twice * self.conversion_passes * tally.converted_s,
+            "collectives of layers": (2.0 + again) * self.link_ratio * tally.link_s,
+            "launches and host per layer": twice * self.layer_s * tally.layers,
+        }
+        return {name: tally.micro_batches * seconds for name, seconds in one.items()}
 
     def step_s_of(self, tally: StepTally) -> Array:
         """Return the seconds of a step."""
@@ -135,41 +186,68 @@ class Trainer(eqx.Module):
         return tally.tokens / self.step_s_of(tally)
 
 
-def tally(
-    model: Decoder, params: Scalar, layout: TrainingLayout, device: Device, sequence_tokens: Scalar, sequences: Scalar,
-    narrow: Scalar, older: Scalar, recomputed: Scalar,
-) -> StepTally:  # fmt: skip
-    """Return a step over a global batch of ``sequences``; ``narrow`` is 1 where products convert their operands.
+def tally(given: Mapping[str, Any], layout: TrainingLayout, sequences: Scalar) -> tuple[StepTally, State, Activations]:
+    """Return a step over a global batch of ``sequences``, and what each chip holds meanwhile.
 
-    ``older`` is 1 where attention kernels are of the generation before the chip's. ``recomputed`` is the share of the
-    forward pass that is done again, -1 where the run does not say.
+    ``given`` has the ``model``, its ``params``, ``device`` and ``hbm_bytes`` as numbers; ``sequence_tokens``;
+    ``expert_load`` as in `micro_batch`; ``recomputed``, below 0 where the run does not say; and flags, 0 or 1: whether
+    products convert their operands (``narrow``), attention kernels are of the generation before the chip's
+    (``older``), layers can be reversed (``reversible``: their inputs are computed again, none are kept).
     """
-    work = micro_batch(model, layout, sequence_tokens)
+    model, device = Decoder.of(given["model"]), Device.of(given["device"])
+    work = micro_batch(model, layout, given["sequence_tokens"], given["expert_load"])
     times, gradients = device.times(work.forward), device.times(work.gradients)
-    held = Held.of(model, params, layout)
+    held = Held.of(model, given["params"], layout)
     many = layout.micro_batches(sequences)
-    counted = [op.count for op in work.forward if isinstance(op, ExpertLayer)]
-    return StepTally(
-        gemm_s=_seconds(work.forward, times, Matmul),
-        gradient_s=_seconds(work.gradients, gradients, Matmul),
+    counted = [op.count for op in work.experts]
+    expert_bytes = device.formats["dense"].element_bytes * work.expert_params
+    narrow, state = given["narrow"], held.states(layout)
+    kept = Activations.of(model, work.forward, layout, given["sequence_tokens"], many, given["reversible"])
+    room = given["hbm_bytes"] * (1.0 - RESERVED_FRACTION) - state.total()
+    told = StepTally(
+        gemm_s=_products_s(work.forward, times, 1.0 - narrow, 1.0),
+        gradient_s=_products_s(work.gradients, gradients, 1.0 - narrow, 1.0),
+        narrow_gemm_s=_products_s(work.forward, times, narrow, 0.0),
+        narrow_gradient_s=_products_s(work.gradients, gradients, narrow, 0.0),
         attention_s=_seconds(work.forward, times, PrefillAttention),
-        older=older,
-        expert_s=_seconds(work.forward, times, ExpertLayer),
+        older=given["older"],
+        expert_s=_experts_s(times, expert_bytes, device),
+        expert_gradient_s=_experts_s(gradients, expert_bytes + _ACCUMULATED_BYTES * work.expert_params, device),
+        narrow=narrow,
         stream_s=_seconds(work.forward, times, Stream),
         link_s=_seconds(work.forward, times, Message),
         converted_s=narrow * _CONVERTED_BYTES * converted_elements(work.forward) / device.hbm_bytes_per_s,
-        layers=model.layer_count() / layout.pp,
+        layers=kept.layers,
         expert_layers=sum(counted, 0.0),
-        expert_rows=expert_rows(work.forward),
+        expert_rows=expert_rows(work.experts),
         micro_batches=many,
         bubble=layout.bubble(jnp.maximum(many, 1.0)),
         gather_s=_over_copies(device, "all_gather", held, layout, WEIGHT_BYTES),
         scatter_s=_over_copies(device, "reduce_scatter", held, layout, GRADIENT_BYTES),
         sharded=layout.sharded,
         update_s=UPDATE_BYTES * held.updated(layout) / device.hbm_bytes_per_s,
-        recomputed=recomputed,
-        tokens=sequences * sequence_tokens / layout.chips(),
+        recomputed=jnp.where(given["reversible"] > 0, 1.0, given["recomputed"]),
+        least_recomputed=kept.least_recomputed(room),
+        tokens=sequences * given["sequence_tokens"] / layout.chips(),
+        zero_bubble=layout.zero_bubble,
     )
+    return told, state, kept
+
+
+def _products_s(
+    work: Sequence[Work], times: dict[str, list[Timed]], of_narrow: Scalar, of_others: Scalar
+) -> Scalar:  # fmt: skip
+    """Return seconds of products, those of roles that recipes narrow and all others times a factor each."""
+    roles = {op.name: op.role for op in work if isinstance(op, Matmul)}
+    factors = {
+        name: of_narrow if role in NARROWED else of_others for name, role in roles.items() if name not in EXPERTS
+    }
+    return sum((f * one.seconds for name, f in factors.items() for one in times[name]), jnp.zeros(()))
+
+
+def _experts_s(times: dict[str, list[Timed]], moved_bytes: Scalar, device: Device) -> Scalar:
+    computed = sum((one.seconds for name in EXPERTS for one in times.get(name, ())), jnp.zeros(()))
+    return jnp.maximum(computed, moved_bytes / device.hbm_bytes_per_s)
 
 
 def _seconds(work: Sequence[Work], times: dict[str, list[Timed]], kind: type) -> Scalar:
