@@ -49,8 +49,10 @@ from .models import model_named as model_named
 from .scenarios import ESTIMATE_SETTINGS as ESTIMATE_SETTINGS
 from .scenarios import PLAN_SETTINGS as PLAN_SETTINGS
 from .scenarios import SETTINGS as SETTINGS
+from .scenarios import TRAIN_SETTINGS as TRAIN_SETTINGS
 from .scenarios import ScenarioFacts as ScenarioFacts
 from .scenarios import load_estimate as load_estimate
+from .scenarios import load_run as load_run
 from .scenarios import load_scenario as load_scenario
 from .shapes import ShapeFacts as ShapeFacts
 from .shapes import load_shape as load_shape

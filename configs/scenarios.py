@@ -65,6 +65,37 @@ ESTIMATE_SETTINGS = {
     "accept_tokens": Number("tokens a step yields", 1.0, 65.0, required=False),
     "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
 }
+_SPLIT = Number("chips, a whole number", 1, 262144, required=False)
+# What train asks: one training run of one model.
+TRAIN_SETTINGS = {
+    "model": Text(required=False),
+    "params": Number("parameters", 1e6, 1e15, required=False),
+    "active_params": Number("parameters used per token", 1e6, 1e15, required=False),
+    "chip": Text(required=False),
+    "chips": _SPLIT,
+    "days": Number("days", 1e-3, 1e5, required=False),
+    "tokens": Number("tokens", 1e3, 1e18, required=False),
+    "sequence_tokens": Number("tokens per sequence", 16.0, 1e8, required=False),
+    "batch_tokens": Number("tokens per step", 16.0, 1e12, required=False),
+    "batch_law": Text(required=False),
+    "precision": Text(("bf16", "fp8", "int8", "fp4"), required=False),
+    "trainer": Text(required=False),
+    "tp": _SPLIT,
+    "pp": _SPLIT,
+    "vp": Number("chunks of a stage, a whole number", 1, 1024, required=False),
+    "cp": _SPLIT,
+    "ep": _SPLIT,
+    "micro_batch": Number("sequences, a whole number", 1, 65536, required=False),
+    "sharding": Text(("states", "weights"), required=False),
+    "schedule": Text(("1f1b", "zero-bubble"), required=False),
+    "recompute": Number("share of the layers", 0.0, 1.0, required=False),
+    "expert_load": Number("rows of the busiest chip over the mean", 1.0, 100.0, required=False),
+    "price_mode": Text(("on-demand", "reserved", "spot", "list"), required=False),
+    "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
+    "failures": Text(required=False),
+    "pue": Number("building's power over the boards'", 1.0, 5.0, required=False),
+    "export": Text(("megatron", "maxtext", "torchtitan"), required=False),
+}
 _DESCRIBED = {"name": Text(required=False), "source": Text(required=False), "note": Text(required=False)}
 
 
@@ -90,6 +121,17 @@ def load_scenario(name: str) -> ScenarioFacts:
     settings = {k: v for k, v in raw.items() if k in SETTINGS}
     plan = {k: v for k, v in raw.items() if k in PLAN_SETTINGS}
     return ScenarioFacts(path.stem, raw.get("name", path.stem), settings, plan, raw)
+
+
+def load_run(name: str) -> dict[str, Any]:
+    """Load the settings of a training run from a TOML file of `TRAIN_SETTINGS`.
+
+    Raises:
+        ConfigError: no such file, unknown setting, or a value outside its range.
+    """
+    path = path_of("scenarios", name)
+    raw = read_toml(path, {**_DESCRIBED, **TRAIN_SETTINGS})
+    return {k: v for k, v in raw.items() if k in TRAIN_SETTINGS}
 
 
 def load_estimate(name: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ FLOORS = (
     ("optimize",),
     ("scenario", "compiled"),
     ("choices", "estimate"),
-    ("infeasible", "condensed"),
+    ("infeasible", "condensed", "train"),
     ("slopes",),
     ("search",),
     ("plan",),

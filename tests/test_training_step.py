@@ -50,6 +50,7 @@ def given(model=LLAMA, chip="h100-sxm", tokens=8192.0, recomputed=0.0, form="bf1
         "recomputed": recomputed,
         "expert_load": 1.0,
         "reversible": 0.0,
+        "overlapped": 0.0,
     }
     return {**plain, **changes}
 

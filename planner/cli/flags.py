@@ -28,6 +28,12 @@ EXAMPLES = {
         "estimate --params 30B --active-params 3B --chip tpu-v6e --chips 4 --tpot-ms 20 --ttft-ms 500",
         "estimate --model llama-3.1-8b --chip l40s --request-rate 2 --plot roofline.png",
     ),
+    "train": (
+        "train --model llama-3.1-405b --chip h100-sxm --chips 16384 --tokens 15.6T",
+        "train --model deepseek-v3 --chip h800 --tokens 14.8T --precision fp8 --days 60",
+        "train --params 30B --active-params 3B --chip tpu-v6e --chips 1024 --tokens 10T --json",
+        "train --model llama-3.1-8b --chip b200-sxm --chips 64 --tokens 1T --tp 1 --pp 1 --export torchtitan",
+    ),
     "list": ("list chips", "list laws --json"),
     "calibrate": (
         "calibrate --grid small",

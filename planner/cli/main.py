@@ -20,6 +20,7 @@ COMMANDS = {
     "optimize": "choose size, tokens, chip, replica, precision and batch at the least lifetime cost",
     "evaluate": "cost a given plan the same way",
     "estimate": "say how fast one model runs on one slice of chips, at what cost, and how sure",
+    "train": "cost one training run: best layout, step time, days, dollars, memory, and how sure",
     "calibrate": "time kernels here, or read recorded timings, and write a chip file",
     "validate": "show predicted against measured kernel times",
     "list": "show chips, laws, models, workloads, prices, scenarios and constants with their sources",
@@ -84,6 +85,7 @@ def _dispatch(words: list[str]) -> int:
         "optimize": _optimize,
         "evaluate": _evaluate,
         "estimate": _estimate,
+        "train": _train,
         "calibrate": partial(_kernels, "calibrate"),
         "validate": partial(_kernels, "validate"),
         "list": _list,
@@ -117,9 +119,10 @@ def _help(command: str) -> None:
 
 
 def _form(command: str) -> type:
-    from . import estimate_flags, flags
+    from . import estimate_flags, flags, train_flags
 
-    return getattr(estimate_flags if command == "estimate" else flags, command.capitalize())
+    where = {"estimate": estimate_flags, "train": train_flags}.get(command, flags)
+    return getattr(where, command.capitalize())
 
 
 def _optimize(words: Sequence[str]) -> int:
@@ -166,6 +169,20 @@ def _estimate(words: Sequence[str]) -> int:
     _emit(asked, answer)
     if not asked.get("json"):
         from ..report.estimate import show
+
+        show(answer, _console())
+    return 3 if answer["status"] == "infeasible" else 0
+
+
+def _train(words: Sequence[str]) -> int:
+    asked = parse("train", _form("train"), words, configs.TRAIN_SETTINGS)
+    _check_save(asked)
+    from . import train
+
+    answer = train.train(asked)
+    _emit(asked, answer)
+    if not asked.get("json"):
+        from ..report.train import show
 
         show(answer, _console())
     return 3 if answer["status"] == "infeasible" else 0

@@ -12,7 +12,7 @@ from configs.loader import Field, Number, Text
 from ..scenario import QUALITIES
 
 _SPECS: dict[str, Field] = {**configs.SETTINGS, **configs.PLAN_SETTINGS}
-_SWITCHES = ("json", "disaggregated")
+_SWITCHES = ("json", "disaggregated", "auto", "overlap", "reversible")
 _SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _NUMBER = re.compile(r"\$?([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBtT]?)")
 

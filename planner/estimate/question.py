@@ -53,7 +53,7 @@ class Question:
             configs.ConfigError: one sentence that names the flag, its value and what is allowed.
         """
         asked = {k: v for k, v in asked.items() if v is not None}
-        model, generic = _model(asked)
+        model, generic = model_asked(asked)
         if "chip" not in asked:
             raise configs.ConfigError("--chip is missing: give it, for instance h100-sxm (list chips shows all)")
         chip = configs.load_chip(asked["chip"])
@@ -121,7 +121,12 @@ class Question:
         return replace(self, chips=chips, splits=layouts(self.model, self.chip, chips), split_given=False)
 
 
-def _model(asked: Mapping[str, Any]) -> tuple[configs.ModelFacts, bool]:
+def model_asked(asked: Mapping[str, Any]) -> tuple[configs.ModelFacts, bool]:
+    """Return the model that ``model`` names or ``params`` describe, and whether it is a typical one of that size.
+
+    Raises:
+        configs.ConfigError: none or both of the two, a bad name, or sizes that do not go together.
+    """
     if "model" in asked and "params" in asked:
         raise configs.ConfigError("--model and --params exclude each other: a model has its own size")
     if "model" in asked:

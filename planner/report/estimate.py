@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .bars import bars, share_of
 from .tables import table
 from .units import energy_per, gigabytes, percent, price, seconds
 from .verdict import count, figure, verdict, ways
 
 _WIDTH = 80
-_BAR = 14
 _STEP_ROWS, _PROMPT_ROWS, _CURVE_ROWS, _LAYOUT_ROWS = 9, 5, 9, 6
 _CAPS = {"memory": "memory is then full", "slots": "the engine's slots", "tokens": "the engine's tokens per pass"}
 _BOUNDS = {
@@ -35,7 +35,7 @@ def show(answer: dict[str, Any], console: Console) -> None:
     if answer["status"] == "infeasible":
         tables = [_most(answer)]
     else:
-        bar = _bars(console)
+        bar = bars(console)
         tables = [
             _point(answer),
             _memory(answer, bar),
@@ -65,12 +65,6 @@ def _between(bounds: list[float], unit: Callable[[float], str]) -> str:
     return f"{unit(bounds[0])} to {unit(bounds[1])}"
 
 
-def _bars(console: Console) -> Callable[[float], str]:
-    """Return what draws a share of one as a bar: blocks, or # where the terminal cannot show them."""
-    block = "█" if console.encoding.lower().startswith("utf") else "#"
-    return lambda share: block * max(round(_BAR * share), 1 if share >= 0.01 else 0)
-
-
 def _point(answer: dict[str, Any]) -> Table:
     band = answer["interval"]
     out = table("At this load", "", "", percent(band["coverage"]) + " interval")
@@ -95,7 +89,7 @@ def _memory(answer: dict[str, Any], bar: Callable[[float], str]) -> Table:
     out.columns[3].justify = "left"
     names = {"weights": "weights", "kv_cache": "KV cache", "activations": "engine and activations", "free": "free"}
     for key, name in names.items():
-        out.add_row(name, gigabytes(parts[key]), _share(parts[key] / total), bar(parts[key] / total))
+        out.add_row(name, gigabytes(parts[key]), share_of(parts[key] / total), bar(parts[key] / total))
     return out
 
 
@@ -124,10 +118,10 @@ def _parts(title: str, rows: list[dict[str, Any]], most: int, bar: Callable[[flo
     for row in first:
         share = row["seconds"] / whole
         length = bar(row["seconds"] / rows[0]["seconds"])
-        out.add_row(row["op"], seconds(row["seconds"]), _share(share), length, row["bound"], row["basis"])
+        out.add_row(row["op"], seconds(row["seconds"]), share_of(share), length, row["bound"], row["basis"])
     if rest:
         spent = sum(row["seconds"] for row in rest)
-        out.add_row(f"{len(rest)} others", seconds(spent), _share(spent / whole), "", "", "")
+        out.add_row(f"{len(rest)} others", seconds(spent), share_of(spent / whole), "", "", "")
     return out
 
 
@@ -242,7 +236,3 @@ def _disaggregated(found: dict[str, Any] | None) -> tuple[str, str] | None:
     text += f"after {seconds(found['ttft_s'])}, of which the cache travels {seconds(found['transfer_s'])}; "
     text += f"{figure(apart)} tokens/s per chip against {figure(together)} together."
     return "Prompts on replicas of their own", text
-
-
-def _share(fraction: float) -> str:
-    return f"{100.0 * fraction:.0f} %" if fraction >= 0.0095 or fraction == 0.0 else "< 1 %"

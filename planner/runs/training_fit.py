@@ -41,11 +41,16 @@ _SHARES = ("overlap_fraction",)  # at most one
 _RECIPES = {"bf16": "bf16", "fp8": "fp8", "int8": "int8", "fp4": "nvfp4"}
 
 
+def recipe_in(precision: str) -> Recipe:
+    """Return the formats of training in ``precision``: of the products; all else is bf16."""
+    name = _RECIPES[precision]
+    return Recipe(attention=name, dense=name, experts=name, kv="bf16")
+
+
 def numbers(run: TrainedRun, trainer: configs.TrainerFacts) -> dict[str, Any]:
     """Return a run as the nested dict that compiled programs take."""
     engine = configs.load_engine(trainer.kernels_like)
-    name = _RECIPES[run.precision]
-    how = Recipe(attention=name, dense=name, experts=name, kv="bf16")
+    how = recipe_in(run.precision)
     return {
         "model": decoder_numbers(run.model),
         "params": run.model.params,
@@ -62,6 +67,7 @@ def numbers(run: TrainedRun, trainer: configs.TrainerFacts) -> dict[str, Any]:
         "hbm_bytes": run.chip.visible_bytes,
         "expert_load": 1.0,  # published runs force their experts to balance
         "reversible": 0.0,
+        "overlapped": 0.0,  # what each trainer hides is in its profile
     }
 
 

@@ -260,7 +260,7 @@ class Device(eqx.Module):
         near = jnp.where(self.shared_bus > 0, ring, switched)
         near = jnp.where(inside > 1, near, 0.0)
         # Between domains a message is cut into one share per chip inside; an all-to-all goes out nearly whole.
-        share = 1.0 if op.kind == "alltoall" else 1.0 / inside
+        share = _sent_once(op, domains) if op.kind == "alltoall" else 1.0 / inside
         wire = passes * (domains - 1.0) / domains * op.message_bytes * share / self.scale_out_bytes_per_s
         far = jnp.where(domains > 1, wire + self.scale_out_latency_s, 0.0)
         carried = passes * (op.devices - 1.0) / op.devices * op.message_bytes
@@ -270,6 +270,15 @@ class Device(eqx.Module):
 # TensorRT-LLM, vLLM and SGLang take all-to-all kernels (DeepEP, MNNVL) for expert parallelism across servers
 _SERVER_CHIPS = 8
 _TWO_WAYS = ("gather tokens", "scatter sums", "dispatch", "combine")
+
+
+def _sent_once(op: Message, domains: Scalar) -> Scalar:
+    """Return what domains are sent over what chips are: all, or one copy where ``op`` says so (DeepEP's normal kernels,
+    github.com/deepseek-ai/DeepEP, README, 2025-02), of draws that hit as many at random."""
+    chips, groups = jnp.maximum(op.devices, 2.0), jnp.maximum(domains, 1.0 + 1e-9)
+    hit = groups * (1.0 - (1.0 - 1.0 / groups) ** op.draws)
+    copies = chips * (1.0 - (1.0 - 1.0 / chips) ** op.draws)
+    return jnp.where(op.draws > 0, hit / jnp.maximum(copies, 1e-9), 1.0)
 
 
 def _times(count: Scalar, seconds: Scalar, flops: Scalar, moved: Scalar) -> Timed:

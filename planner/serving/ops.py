@@ -97,7 +97,8 @@ class Message:
     ``kind`` is all_reduce, all_gather, reduce_scatter, alltoall or send. Members are every ``stride`` chips apart, so
     that fewer of them share a scale-up domain. ``link_share`` is the share of each chip's
     links that the collective may use (some axes of a torus), ``slice_chips`` the size of the slice that these chips are
-    part of, 0 where they are all of it.
+    part of, 0 where they are all of it. ``draws`` above 0 says that each row goes to so many experts drawn among the
+    chips of an all-to-all, and to another scale-up domain once, to be handed on inside.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Message:
     link_share: Scalar = 1.0
     slice_chips: Scalar = 0.0
     stride: Scalar = 1.0
+    draws: Scalar = 0.0
 
 
 @dataclass

@@ -17,6 +17,8 @@ from .states import GRADIENT_BYTES, RESERVED_FRACTION, UPDATE_BYTES, WEIGHT_BYTE
 from .work import EXPERTS, NARROWED, converted_elements, expert_rows, micro_batch
 
 _ACCUMULATED_BYTES = 8.0  # of a weight's gradient, a 32-bit sum: read and written
+# Multiprocessors that keep InfiniBand and NVLink busy (DeepSeek-AI 2024, arXiv:2412.19437, section 3.2.2).
+_LINK_CORES = 20.0
 _CONVERTED_BYTES = 3.0  # a 16-bit element read, an 8-bit one written
 
 
@@ -25,12 +27,14 @@ class StepTally(eqx.Module):
 
     Seconds of one micro-batch on one stage: of products, forwards and of their gradients, those in formats narrower
     than 16 bits apart; of attention (``older`` is 1 where its kernels are), experts (``narrow`` is 1 where their
-    products are), streams and collectives, forwards. Counts of it: layers, layers of experts, rows of experts.
+    products are), streams and collectives (``far_s`` of tokens that go to experts of other scale-up domains), forwards.
+    Counts of it: layers, layers of experts, rows of experts.
     ``converted_s`` reads and writes what narrow formats convert, once forwards. Per step: ``micro_batches`` through
     each stage, ``bubble`` as a share of them, seconds to gather weights once, to scatter gradients once and to update.
     ``recomputed`` is the share of the forward pass that is done again, below 0 where the run does not say,
     ``least_recomputed`` what it takes to fit into memory; ``sharded`` and ``zero_bubble`` are as in the layout.
-    ``tokens`` count one chip's share of the global batch.
+    ``overlapped`` is 0 where collectives of layers run between kernels, else by what factor kernels are slower for
+    running beside them. ``tokens`` count one chip's share of the global batch.
     """
 
     gemm_s: Scalar
@@ -44,6 +48,7 @@ class StepTally(eqx.Module):
     narrow: Scalar
     stream_s: Scalar
     link_s: Scalar
+    far_s: Scalar
     converted_s: Scalar
     layers: Scalar
     expert_layers: Scalar
@@ -58,6 +63,7 @@ class StepTally(eqx.Module):
     least_recomputed: Scalar
     tokens: Scalar
     zero_bubble: Scalar
+    overlapped: Scalar
 
     def recomputed_fraction(self) -> Scalar:
         """Return the share of the forward pass that is done again: as said, or the least that fits into memory."""
@@ -105,29 +111,40 @@ class Trainer(eqx.Module):
         """Return the seconds of products of experts that take ``seconds`` as one product."""
         return self.expert_ratio * jnp.where(tally.narrow > 0, self.narrow_ratio, 1.0) * seconds
 
-    def forward_s(self, tally: StepTally) -> Scalar:
-        """Return the seconds of one micro-batch forwards on one stage."""
-        routed = self.expert_layer_s * tally.expert_layers + self.expert_row_s * tally.expert_rows
-        kernels = (
-            self.products_s(tally.gemm_s, tally.narrow_gemm_s)
-            + self.attention_s(tally)
-            + self.experts_s(tally.expert_s, tally)
-            + self.stream_passes * tally.stream_s
-            + self.conversion_passes * tally.converted_s
-        )
-        return kernels + self.link_ratio * tally.link_s + self.layer_s * tally.layers + routed
+    def forward(self, tally: StepTally) -> dict[str, Scalar]:
+        """Return the seconds of one micro-batch forwards on one stage, by what takes them."""
+        return self._with_links(tally, {
+            "matrix products": self.products_s(tally.gemm_s, tally.narrow_gemm_s),
+            "attention": self.attention_s(tally),
+            "experts": self.experts_s(tally.expert_s, tally),
+            **self._around(tally),
+        })  # fmt: skip
 
-    def backward_s(self, tally: StepTally) -> Scalar:
+    def backward(self, tally: StepTally) -> dict[str, Scalar]:
         """Return the seconds of its gradients: two products for each, five for attention's two."""
-        routed = self.expert_layer_s * tally.expert_layers + self.expert_row_s * tally.expert_rows
-        kernels = (
-            self.products_s(tally.gradient_s, tally.narrow_gradient_s)
-            + self.backward_ratio * self.attention_s(tally)
-            + self.experts_s(tally.expert_gradient_s, tally)
-            + 2.0 * self.stream_passes * tally.stream_s
-            + 2.0 * self.conversion_passes * tally.converted_s
-        )
-        return kernels + self.link_ratio * tally.link_s + 2.0 * (self.layer_s * tally.layers + routed)
+        return self._with_links(tally, {
+            "matrix products": self.products_s(tally.gradient_s, tally.narrow_gradient_s),
+            "attention": self.backward_ratio * self.attention_s(tally),
+            "experts": self.experts_s(tally.expert_gradient_s, tally),
+            **{name: 2.0 * seconds for name, seconds in self._around(tally).items()},
+        })  # fmt: skip
+
+    def _around(self, tally: StepTally) -> dict[str, Scalar]:
+        """Return the seconds of what goes on around the products, which is twice as much backwards."""
+        return {
+            "routing": self.expert_layer_s * tally.expert_layers + self.expert_row_s * tally.expert_rows,
+            "norms, activations, losses": self.stream_passes * tally.stream_s,
+            "conversions": self.conversion_passes * tally.converted_s,
+            "launches and host per layer": self.layer_s * tally.layers,
+        }
+
+    def _with_links(self, tally: StepTally, kernels: dict[str, Scalar]) -> dict[str, Scalar]:
+        """Return ``kernels`` and collectives: what products do not hide of them, or what lasts longer than all else."""
+        shared = jnp.maximum(tally.overlapped, 1.0)
+        slowed = {name: shared * seconds for name, seconds in kernels.items()}
+        outlasting = jnp.maximum(tally.link_s - sum(slowed.values(), jnp.zeros(())), 0.0)
+        exposed = jnp.where(tally.overlapped > 0, outlasting, self.link_ratio * tally.link_s)
+        return {**slowed, "collectives of layers": exposed}
 
     def weight_gradient_s(self, tally: StepTally) -> Scalar:
         """Return the seconds of the gradients of weights: one of the two products for each."""
@@ -138,7 +155,8 @@ class Trainer(eqx.Module):
         """Return the seconds of a step by what takes them: passes, bubble, what copies wait for, updates, host."""
         again = tally.recomputed_fraction()
         many = tally.micro_batches
-        forward, backward = many * self.forward_s(tally), many * self.backward_s(tally)
+        passes = self.forward(tally), self.backward(tally)
+        forward, backward = (many * sum(one.values(), jnp.zeros(())) for one in passes)
         busy = (1.0 + again) * forward + backward
         # Zero-bubble schedules fill (p - 1) (F + B) with twice the weights' gradients (DeepSeek-AI 2024,
         # arXiv:2412.19437, table 2: ZB1P).
@@ -147,35 +165,23 @@ class Trainer(eqx.Module):
         each = jnp.maximum(many, 1.0) * (2.0 * tally.gather_s + tally.scatter_s)
         once = tally.gather_s + 2.0 * tally.scatter_s
         carried = jnp.where(tally.sharded > 0, each, once)
+        # Tokens on their way to experts of other domains use the same links.
+        free = jnp.maximum(self.overlap_fraction * busy - (2.0 + again) * many * tally.far_s, 0.0)
         return {
             "forward": forward,
             "backward": backward,
             "recomputed": again * forward,
             "bubble": tally.bubble * (busy - filled),
-            "exposed": jnp.maximum(carried - self.overlap_fraction * busy, 0.0),
+            "exposed": jnp.maximum(carried - free, 0.0),
             "update": tally.update_s,
             "host": self.step_s,
         }
 
     def kernels(self, tally: StepTally) -> dict[str, Scalar]:
         """Return the seconds of all micro-batches' passes by what takes them, forwards, backwards and again."""
-        again = tally.recomputed_fraction()
-        twice = 3.0 + again  # what takes twice as long backwards
-        routed = self.expert_layer_s * tally.expert_layers + self.expert_row_s * tally.expert_rows
-        attention = (1.0 + again + self.backward_ratio) * self.attention_s(tally)
-        one = {
-            "matrix products": (1.0 + again) * self.products_s(tally.gemm_s, tally.narrow_gemm_s)
-            + self.products_s(tally.gradient_s, tally.narrow_gradient_s),
-            "attention": attention,
-            "experts": (1.0 + again) * self.experts_s(tally.expert_s, tally)
-            + self.experts_s(tally.expert_gradient_s, tally),
-            "routing": twice * routed,
-            "norms, activations, losses": twice * self.stream_passes * tally.stream_s,
-            "conversions": twice * self.conversion_passes * tally.converted_s,
-            "collectives of layers": (2.0 + again) * self.link_ratio * tally.link_s,
-            "launches and host per layer": twice * self.layer_s * tally.layers,
-        }
-        return {name: tally.micro_batches * seconds for name, seconds in one.items()}
+        forward, backward = self.forward(tally), self.backward(tally)
+        passes = 1.0 + tally.recomputed_fraction()
+        return {name: tally.micro_batches * (passes * forward[name] + backward[name]) for name in forward}
 
     def step_s_of(self, tally: StepTally) -> Array:
         """Return the seconds of a step."""
@@ -192,7 +198,8 @@ def tally(given: Mapping[str, Any], layout: TrainingLayout, sequences: Scalar) -
     ``given`` has the ``model``, its ``params``, ``device`` and ``hbm_bytes`` as numbers; ``sequence_tokens``;
     ``expert_load`` as in `micro_batch`; ``recomputed``, below 0 where the run does not say; and flags, 0 or 1: whether
     products convert their operands (``narrow``), attention kernels are of the generation before the chip's
-    (``older``), layers can be reversed (``reversible``: their inputs are computed again, none are kept).
+    (``older``), collectives of layers run beside the kernels of another micro-batch (``overlapped``), layers can be
+    reversed (``reversible``: their inputs are computed again, none are kept).
     """
     model, device = Decoder.of(given["model"]), Device.of(given["device"])
     work = micro_batch(model, layout, given["sequence_tokens"], given["expert_load"])
@@ -216,6 +223,7 @@ def tally(given: Mapping[str, Any], layout: TrainingLayout, sequences: Scalar) -
         narrow=narrow,
         stream_s=_seconds(work.forward, times, Stream),
         link_s=_seconds(work.forward, times, Message),
+        far_s=jnp.where(layout.ep > device.domain_chips, _named_s(times, ("dispatch", "combine")), 0.0),
         converted_s=narrow * _CONVERTED_BYTES * converted_elements(work.forward) / device.hbm_bytes_per_s,
         layers=kept.layers,
         expert_layers=sum(counted, 0.0),
@@ -230,8 +238,15 @@ def tally(given: Mapping[str, Any], layout: TrainingLayout, sequences: Scalar) -
         least_recomputed=kept.least_recomputed(room),
         tokens=sequences * given["sequence_tokens"] / layout.chips(),
         zero_bubble=layout.zero_bubble,
+        overlapped=given["overlapped"] * _beside_links(device.cores),
     )
     return told, state, kept
+
+
+def _beside_links(cores: Scalar) -> Scalar:
+    """Return by what factor kernels are slower beside collectives that run on cores of their own."""
+    taken = jnp.where(cores > 2.0 * _LINK_CORES, _LINK_CORES, 0.0)  # chips of a few large cores have engines for it
+    return cores / (cores - taken)
 
 
 def _products_s(
@@ -246,8 +261,11 @@ def _products_s(
 
 
 def _experts_s(times: dict[str, list[Timed]], moved_bytes: Scalar, device: Device) -> Scalar:
-    computed = sum((one.seconds for name in EXPERTS for one in times.get(name, ())), jnp.zeros(()))
-    return jnp.maximum(computed, moved_bytes / device.hbm_bytes_per_s)
+    return jnp.maximum(_named_s(times, EXPERTS), moved_bytes / device.hbm_bytes_per_s)
+
+
+def _named_s(times: dict[str, list[Timed]], names: Sequence[str]) -> Scalar:
+    return sum((one.seconds for name in names for one in times.get(name, ())), jnp.zeros(()))
 
 
 def _seconds(work: Sequence[Work], times: dict[str, list[Timed]], kind: type) -> Scalar:

@@ -48,7 +48,7 @@ def micro_batch(
     seen_before = 0.5 * (sequence_tokens - tokens)
     stage = layout.stage()
     load = Load(0.0, 1.0, layout.micro_batch * stage.dp, tokens, seen_before)
-    work = Pass(model, stage, load).work()
+    work = _once_per_domain(Pass(model, stage, load).work())
     experts = [replace(op, tokens=op.tokens * expert_load) for op in work if isinstance(op, ExpertLayer)]
     skipped = (*_DECODING, ExpertLayer)
     forward: list[Work] = [op for op in work if not isinstance(op, skipped) and op.name not in _ONCE]
@@ -74,6 +74,17 @@ def micro_batch(
             gradients.append(Matmul(op.name, op.role, op.count, op.rows, op.k, op.n))
             gradients.append(Matmul(op.name, op.role, op.count, op.k, op.n, op.rows))
     return MicroBatch(forward, gradients, experts, params)
+
+
+def _once_per_domain(work: list[Work]) -> list[Work]:
+    """Return ``work`` with tokens sent to each scale-up domain once, however many of its experts they go to."""
+    out: list[Work] = []
+    topk: Scalar = 0.0
+    for op in work:
+        topk = op.block.topk if isinstance(op, ExpertLayer) else topk
+        exchanged = isinstance(op, Message) and op.name in ("dispatch", "combine")
+        out.append(replace(op, draws=topk) if exchanged else op)
+    return out
 
 
 def _kv_width(work: list[Work]) -> Scalar:

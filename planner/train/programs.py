@@ -1,0 +1,115 @@
+"""One training run in traced functions: every layout of a grid, some layouts in full, and slopes of the bill.
+
+Inputs and outputs are plain nested dicts of arrays, so that the compiled programs can be kept on disk.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hw import Scalar
+
+from ..economics.training_bill import RunBill
+from ..training.costed import Costed, costed
+from ..training.goodput import Checkpoint, Goodput
+from ..training.layout import TrainingLayout
+
+CHECKPOINT_BYTES = 14.0  # a parameter: 16-bit weights, 32-bit master weights and two moments
+
+
+def search(given: Mapping[str, Any], shapes: Mapping[str, Any], spreads: Mapping[str, Any]) -> dict[str, Any]:
+    """Return speed, memory and days of every layout of a grid, by entry of ``shapes`` and of ``spreads``.
+
+    ``given`` is what `planner.train.question.Question.numbers` returns. ``shapes`` hold tp, cp, ep and micro_batch,
+    which decide what every kernel is given; ``spreads`` pp, vp, sharded, zero_bubble and chips, which decide how often.
+    Kernels are so timed once per shape. Data parallelism takes the chips that the others leave, a fraction where they
+    do not divide them.
+    """
+
+    def one(shape: Mapping[str, Any], spread: Mapping[str, Any]) -> dict[str, Any]:
+        rest = {name: spread[name] for name in ("pp", "vp", "sharded", "zero_bubble")}
+        dp = spread["chips"] / (shape["tp"] * shape["cp"] * spread["pp"])
+        found = costed(_run(given), TrainingLayout(**shape, **rest, dp=dp))
+        return {
+            "tokens_per_s_per_chip": found.tokens_per_s_per_chip(),
+            "used_bytes": found.used_bytes(),
+            "sequences": found.sequences,
+            "days": bill(given, found, spread["chips"]).days(spread["chips"]),
+        }
+
+    return jax.vmap(lambda shape: jax.vmap(lambda spread: one(shape, spread))(spreads))(shapes)
+
+
+def tell(given: Mapping[str, Any], layouts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return n layouts in full: what a step's seconds, a chip's bytes and the bill are made of."""
+
+    def one(layout: Mapping[str, Any]) -> dict[str, Any]:
+        split = TrainingLayout(**layout)
+        found, chips = costed(_run(given), split), split.chips()
+        paid = bill(given, found, chips)
+        return {
+            "step_s": found.trainer.step_s_of(found.tally),
+            "tokens_per_s_per_chip": found.tokens_per_s_per_chip(),
+            "sequences": found.sequences,
+            "micro_batches": found.tally.micro_batches,
+            "recomputed": found.tally.recomputed_fraction(),
+            "layers_per_stage": found.activations.layers,
+            "parts": found.trainer.parts(found.tally),
+            "kernels": found.trainer.kernels(found.tally),
+            "bytes": {
+                "weights": found.state.weights,
+                "gradients": found.state.gradients,
+                "optimiser": found.state.optimiser,
+                "activations": found.activations.bytes(found.tally.recomputed_fraction()),
+            },
+            "used_bytes": found.used_bytes(),
+            "useful_chip_s": paid.useful_chip_seconds,
+            "goodput": paid.goodput.fraction(chips),
+            "checkpoint_interval_s": paid.goodput.interval_s(chips),
+            "checkpoint_s": paid.goodput.checkpoint.write_s(),
+            "mtbf_s": paid.goodput.mtbf_s(chips),
+            "wall_s": paid.wall_s(chips),
+            "chip_s": paid.chip_seconds(chips),
+            "usd": paid.usd(chips),
+            "joules": paid.joules(chips),
+        }
+
+    return jax.vmap(one)(layouts)
+
+
+def differentiate(given: Mapping[str, Any], layout: Mapping[str, Any]) -> dict[str, Any]:
+    """Return d ln(chip-seconds) / d(input) for every number of ``given``, the layout held."""
+    leaves, tree = jax.tree.flatten(given)
+    split = TrainingLayout(**layout)
+
+    def value(theta):
+        asked = jax.tree.unflatten(tree, [theta[i] for i in range(len(leaves))])
+        return jnp.log(bill(asked, costed(_run(asked), split), split.chips()).chip_seconds(split.chips()))
+
+    slopes = jax.jacfwd(value)(jnp.stack([jnp.asarray(leaf, float) for leaf in leaves]))
+    return {"given": jax.tree.unflatten(tree, list(slopes))}
+
+
+def bill(given: Mapping[str, Any], run: Costed, chips: Scalar) -> RunBill:
+    """Return the bill of a run of ``given["tokens"]``; checkpoints go to a store that grows with the chips."""
+    asked = given["bill"]
+    store = Checkpoint(CHECKPOINT_BYTES * given["params"], asked["store_bytes_per_s_per_chip"] * chips)
+    goodput = Goodput(asked["chip_mtbf_s"], asked["restart_s"], store, asked["planned_s"])
+    useful = given["tokens"] / run.tokens_per_s_per_chip()
+    return RunBill(useful, goodput, asked["usd_per_chip_s"], asked["power_w"], asked["pue"])
+
+
+def _run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``given`` with the chip's rates put where its kernels meet them."""
+    chip = given["chip"]
+    wide, narrow = chip["wide_flops_per_s"], chip["narrow_flops_per_s"]
+    kernels = given["device"]
+    formats = {
+        role: {**one, "flops_per_s": narrow if role in ("attention", "dense") else wide}
+        for role, one in kernels["formats"].items()
+    }
+    rates = {name: value for name, value in chip.items() if name in kernels}
+    device = {**kernels, **rates, "formats": formats, "bf16_flops_per_s": wide, "expert_flops_per_s": narrow}
+    return {**given, "device": device, "hbm_bytes": chip["hbm_bytes"]}

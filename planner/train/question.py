@@ -1,0 +1,207 @@
+"""The question of one training run, resolved against the shipped facts and turned into plain numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import log2
+from typing import Any
+
+import configs
+
+from ..economics.training_bill import HOUR_S
+from ..estimate.question import model_asked
+from ..model.numbers import decoder_numbers
+from ..runs.constants import kernels
+from ..runs.training_fit import recipe_in
+from ..serving.numbers import device_numbers
+from ..training.batch_size import BatchLaw, CriticalBatchLaw
+
+TRAINER = "megatron"  # where a chip's vendor has none of its own
+BATCH_LAW, CRITICAL_LAW = "step-law-2025", "zhang-2024"
+FAILURES = "llama-3"
+# What that report does not say: Meta's research clusters take 5 to 20 minutes to restart (configs/failures/meta-rsc-1).
+RESTART_S = 600.0
+SEQUENCE_TOKENS = 8192.0  # Llama 3 and DeepSeek-V3 pre-train on 8k and 4k, their long-context stages come after
+WAYS = ("tp", "pp", "vp", "cp", "ep", "micro_batch")
+SCHEDULES = ("1f1b", "zero-bubble")
+SHARDINGS = ("states", "weights")
+_RATES = ("hbm_bytes_per_s", "link_bytes_per_s", "scale_out_bytes_per_s", "hbm_bytes")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One run: a model, chips, tokens and how it is trained. ``ways`` holds what of the layout was given.
+
+    ``chips`` or ``days`` may be None, not both. ``sequences`` is the global batch asked for; ``batch_given`` says
+    whether it was, or a batch law's. ``recomputed`` is below 0 where memory is to decide. ``prices`` are US dollars per
+    chip-hour by mode, ``usd_per_hour`` the one that counts, None without any.
+    """
+
+    model: configs.ModelFacts
+    generic: bool
+    chip: configs.ChipFacts
+    trainer: configs.TrainerFacts
+    trainer_usual: bool
+    precision: str
+    tokens: float
+    chips: int | None
+    days: float | None
+    sequence_tokens: float
+    sequences: float
+    batch_given: bool
+    batch_law: configs.BatchLawFacts
+    ways: Mapping[str, int]
+    sharding: str | None
+    schedule: str
+    recomputed: float
+    reversible: bool
+    overlapped: bool
+    expert_load: float
+    failures: configs.FailureFacts
+    usd_per_hour: float | None
+    price_basis: str
+    pue: float
+
+    @classmethod
+    def of(cls, asked: Mapping[str, Any]) -> "Question":
+        """Resolve settings by name, flags of `train` with underscores, values in their own units.
+
+        Raises:
+            configs.ConfigError: one sentence that names the flag, its value and what is allowed.
+        """
+        asked = {k: v for k, v in asked.items() if v is not None}
+        model, generic = model_asked(asked)
+        chip = configs.load_chip(asked["chip"])
+        trainer, usual = _trainer(asked, chip)
+        precision = asked.get("precision", "bf16")
+        if precision not in chip.peak_flops_per_s:
+            native = ", ".join(chip.peak_flops_per_s)
+            raise configs.ConfigError(
+                f"--precision '{precision}' has no matrix units on chip '{chip.id}', which has {native}"
+            )
+        sequence = float(asked.get("sequence_tokens", SEQUENCE_TOKENS))
+        law = configs.load_batch_law(asked.get("batch_law", BATCH_LAW))
+        batch = asked.get("batch_tokens")
+        if batch is not None and batch < sequence:
+            raise configs.ConfigError(
+                f"--batch-tokens = {batch:g} must be at least --sequence-tokens = {sequence:g}: one sequence"
+            )
+        sequences = _usual_batch(law, model, asked["tokens"]) / sequence if batch is None else batch / sequence
+        usd, basis = _price(asked, chip)
+        return cls(
+            model=model,
+            generic=generic,
+            chip=chip,
+            trainer=trainer,
+            trainer_usual=usual,
+            precision=precision,
+            tokens=float(asked["tokens"]),
+            chips=int(asked["chips"]) if "chips" in asked else None,
+            days=asked.get("days"),
+            sequence_tokens=sequence,
+            # By habit and for layouts to divide it: a power of two.
+            sequences=2.0 ** round(log2(max(sequences, 1.0))) if batch is None else sequences,
+            batch_given=batch is not None,
+            batch_law=law,
+            ways={name: int(asked[name]) for name in WAYS if name in asked},
+            sharding=asked.get("sharding"),
+            schedule=asked.get("schedule", SCHEDULES[0]),
+            recomputed=asked.get("recompute", -1.0),
+            reversible=bool(asked.get("reversible", False)),
+            overlapped=bool(asked.get("overlap", False)),
+            expert_load=asked.get("expert_load", 1.0),
+            failures=configs.load_failures(asked.get("failures", FAILURES)),
+            usd_per_hour=usd,
+            price_basis=basis,
+            pue=asked.get("pue", 1.0),
+        )
+
+    @cached_property
+    def kernels(self) -> configs.KernelFacts:
+        """Return the kernel constants that the chip trains on."""
+        return kernels(self.chip, configs.load_engine(self.trainer.kernels_like))
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the question, all but its layout and chips, as the nested dict that compiled programs take."""
+        engine, chip, failures = configs.load_engine(self.trainer.kernels_like), self.chip, self.failures
+        device = device_numbers(chip, self.kernels, engine, recipe_in(self.precision), closed=False)
+        rates = {name: device.get(name, getattr(chip, name)) for name in _RATES if name != "hbm_bytes"}
+        return {
+            "model": decoder_numbers(self.model),
+            "params": self.model.params,
+            "device": device,
+            "chip": {
+                **rates,
+                "hbm_bytes": chip.visible_bytes,
+                "wide_flops_per_s": chip.peak_flops_per_s["bf16"],
+                "narrow_flops_per_s": chip.peak_flops_per_s[self.precision],
+            },
+            "trainer": dict(self.trainer.profile),
+            "tokens": self.tokens,
+            "sequence_tokens": self.sequence_tokens,
+            "sequences": self.sequences,
+            "expert_load": self.expert_load,
+            "recomputed": self.recomputed,
+            "reversible": float(self.reversible),
+            "overlapped": float(self.overlapped),
+            "narrow": float(self.precision != "bf16"),
+            "older": float(chip.id in self.trainer.older_attention_on),
+            "bill": {
+                "chip_mtbf_s": failures.chip_mtbf_s,
+                "restart_s": RESTART_S if failures.restart_s is None else sum(failures.restart_s) / 2.0,
+                "planned_s": failures.planned_s or 1e30,
+                "store_bytes_per_s_per_chip": store_bytes_per_s_per_chip(),
+                "usd_per_chip_s": (self.usd_per_hour or 0.0) / HOUR_S,
+                "power_w": chip.power_w,
+                "pue": self.pue,
+            },
+        }
+
+    def critical_batch_tokens(self) -> tuple[float, configs.BatchLawFacts]:
+        """Return the batch beyond which more chips stop helping, and its law: tokens and steps twice their least."""
+        facts = configs.load_batch_law(CRITICAL_LAW)
+        return float(CriticalBatchLaw.of(facts).critical_tokens(self.tokens)), facts
+
+    def with_chips(self, chips: int) -> "Question":
+        """Return the same question on another number of chips."""
+        return replace(self, chips=chips, days=None)
+
+
+def store_bytes_per_s_per_chip() -> float:
+    """Return what checkpoints are written at, per chip: Llama 3's store over its chips."""
+    facts = configs.load_failures(FAILURES)
+    store, chips = facts.storage_bytes_per_s, facts.tables["interruptions"]["chips"]
+    assert store is not None
+    return store / chips
+
+
+def _usual_batch(law: configs.BatchLawFacts, model: configs.ModelFacts, tokens: float) -> float:
+    """Return the tokens of a global batch by ``law``, which speaks of tokens or of FLOPs."""
+    if law.variable == "loss":
+        raise configs.ConfigError(
+            f"--batch-law '{law.id}' speaks of a loss, which a run does not state: give --batch-tokens, or another law"
+        )
+    variable = tokens if law.variable == "tokens" else 6.0 * model.active_params * tokens
+    return float(BatchLaw.of(law).batch_tokens(variable))
+
+
+def _trainer(asked: Mapping[str, Any], chip: configs.ChipFacts) -> tuple[configs.TrainerFacts, bool]:
+    """Return the trainer's profile, and whether it is meant for the vendor's chips."""
+    if "trainer" in asked:
+        facts = configs.load_trainer(asked["trainer"])
+        return facts, chip.vendor in facts.vendors
+    known = [configs.load_trainer(name) for name in (TRAINER, *configs.ids("trainers"))]
+    able = [facts for facts in known if chip.vendor in facts.vendors]
+    return (able or known)[0], bool(able)
+
+
+def _price(asked: Mapping[str, Any], chip: configs.ChipFacts) -> tuple[float | None, str]:
+    if "chip_usd_per_hour" in asked:
+        return float(asked["chip_usd_per_hour"]), "given"
+    if "price" not in chip.tables and "price_mode" not in asked:
+        return None, "no price is known: give --chip-usd-per-hour"
+    price = chip.tables.get("price", {})
+    usd = configs.price_of(chip, asked.get("price_mode"))
+    mode = asked.get("price_mode") or price["mode"]
+    provider = price["provider"] if price["mode"] == mode else price.get("others", {}).get(mode, price)["provider"]
+    return usd, f"{mode}, {provider}"
