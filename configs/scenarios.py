@@ -26,6 +26,10 @@ SETTINGS = {
     "peak_to_mean": Number("ratio of peak to mean request rate", 1.0, 1e3, required=False),
     "precision": Text(("bf16", "fp8", "int8", "fp4"), required=False),
     "max_sparsity": Number("total over active parameters", 1.0, 1e3, required=False),
+    "train_days": Number("days", 1e-2, 1e5, required=False),
+    "train_chips": Number("chips", 1, 1e7, required=False),
+    "train_on": Names(required=False),
+    "train_precision": Text(("bf16", "fp8", "int8", "fp4"), required=False),
     "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
     "engine": Text(required=False),
 }

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from .serving.numbers import device_numbers, engine_numbers
 REPLICA_SIZES = (1, 2, 4, 8, 16, 32, 64)
 MOST_TENSOR_CHIPS = 8  # tensor parallelism within a server; more only without a pipeline, where a domain is larger
 MOST_STAGES = 8
-MFU_ROWS = 5  # published runs below which a chip's own median is an anecdote
 LANES = (128, 640)  # choices are padded to one of these, so that one compiled program serves most questions
 
 # Bytes of a weight and of a KV element. FP4 is NVFP4: 4 bits and an 8-bit scale per 16 weights
@@ -32,7 +30,7 @@ def _kernels(chip: str, constants: str | None) -> configs.KernelFacts:
 
 @dataclass(frozen=True)
 class Choice:
-    """One chip, replica size, pipeline stages, precision and engine, with the training utilisation it is planned with.
+    """One chip, replica size, pipeline stages, precision and engine.
 
     Of ``n_chips`` chips, each of ``stages`` has n_chips / stages, split by tensor parallelism.
     """
@@ -42,8 +40,6 @@ class Choice:
     stages: int
     precision: str
     engine: configs.EngineFacts
-    training_mfu: float
-    mfu_measured: bool
     usd_per_hour: float | None
 
     def numbers(self) -> dict[str, Any]:
@@ -59,7 +55,6 @@ class Choice:
                 "hbm_bytes_per_s": chip.hbm_bytes_per_s,
                 "power_w": chip.power_w,
                 "usd_per_s": (self.usd_per_hour or 0.0) / 3600.0,
-                "training_mfu": self.training_mfu,
             },
             "engine": engine_numbers(self.engine),
             "n_chips": float(self.n_chips),
@@ -93,20 +88,6 @@ class Choice:
         return device_numbers(chip, kernels, engine, how, closed=False)
 
 
-def measured_mfu(chip: configs.ChipFacts) -> float | None:
-    """Return the chip's bf16 training utilisation if at least `MFU_ROWS` published runs stand behind it."""
-    enough = chip.tables.get("training_mfu", {}).get("bf16", {}).get("rows", 0) >= MFU_ROWS
-    return chip.training_mfu["bf16"] if enough else None
-
-
-@cache
-def typical_mfu(vendor: str) -> float:
-    """Return the median of the measured bf16 utilisations: of the vendor's chips, or of all where it has none."""
-    found = [(chip.vendor, measured_mfu(chip)) for chip in map(configs.load_chip, configs.ids("chips"))]
-    of_vendor = [mfu for name, mfu in found if mfu is not None and name == vendor]
-    return median(of_vendor or [mfu for _, mfu in found if mfu is not None])
-
-
 def enumerate_choices(scenario: Scenario, sizes: Sequence[int] = REPLICA_SIZES) -> list[Choice]:
     """Return every combination that the scenario allows.
 
@@ -127,12 +108,11 @@ def enumerate_choices(scenario: Scenario, sizes: Sequence[int] = REPLICA_SIZES) 
             raise configs.ConfigError(
                 f"--precision '{wanted}' has no matrix units on chip '{chip.id}', which has {', '.join(native)}"
             )
-        mfu, engine = measured_mfu(chip), scenario.engine_on(chip)
+        engine = scenario.engine_on(chip)
         for size in sizes:
             for precision in (wanted,) if wanted else PRECISION_CHOICES:
                 if precision in native:
-                    trained = mfu or typical_mfu(chip.vendor), mfu is not None
-                    out += [Choice(chip, size, n, precision, engine, *trained, price) for n in stages_of(size, chip)]
+                    out += [Choice(chip, size, n, precision, engine, price) for n in stages_of(size, chip)]
     return out
 
 

@@ -81,12 +81,15 @@ class Condensed:
         solve: Callable[[Any, np.ndarray], dict[str, Any]],
         copies: int,
         held: Any = None,
+        rematch: Callable[[dict[str, Any], bool], float] = lambda solved, move: 0.0,
     ) -> dict[str, Any]:
         """Return what ``solve`` answers with residuals that belong to its own lanes' ends.
 
         ``solve`` takes residuals, and which choices to try as a lone replica too (of a fleet that the peak keeps busier
         than one replica none can do the work). It returns ``lanes``, ``lanes_ok``, ``busy`` and its objective. Lanes
         that have no plan keep the residuals they had. ``held`` are residuals of fleets and lone replicas that stay.
+        ``rematch`` is told each answer and whether to move the training run's form for the next; it returns by what
+        share of the objective the form was off.
         """
         free = np.ones(copies * self.width, bool)
         self.residuals = self.none(copies)
@@ -116,7 +119,7 @@ class Condensed:
             near = (np.asarray(solved["ok"]) > 0) & (np.asarray(solved["busy"]) < short)
             self.change = abs(best / last - 1.0) if np.isfinite(best) and np.isfinite(last) else np.inf
             matched = held is not None or max(map(abs, self.times_off.values())) < _MATCHED
-            quiet = self.change < _SETTLED and matched
+            quiet = self.change < _SETTLED and matched and abs(rematch(solved, False)) < _MATCHED
             hopeless = not np.isfinite(best) and self.rounds > _ALL
             if self.rounds == _ROUNDS or hopeless or (quiet and not (near & ~lone).any()):
                 break
@@ -131,6 +134,7 @@ class Condensed:
                     values[free] = np.where(np.isfinite(told), told, values)[free]
                     if held is None:
                         values[lones[follow]] = values[fleets[follow]]
+            rematch(solved, True)
             lone, last = near, best
         return solved
 

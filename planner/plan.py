@@ -9,15 +9,19 @@ import numpy as np
 
 import configs
 
+from .capped import capped, untrainable
 from .choices import Choice, enumerate_choices
 from .infeasible import CAPS, TOLERANCE, Infeasible, appraisal, is_unreachable, over_caps, unaffordable, unreachable
 from .scenario import Scenario
+from .schooling import School
 from .search import NO_LIMITS, Planner, case_at, plan_at
 
 _LATENCIES = ("tpot_ms", "ttft_ms")
 _TRIES = 8  # of limits that should be feasible
 _MARGIN = 1.0005  # on those found too tight
 _NEAR = 1.04  # a limit is called the nearest feasible one if it is none after division by this
+_LOSSES, _WORSE, _LOSS_STEP = 24, 1.05, 1e-4  # tries of losses, of what is above the floor, and how near they get
+_NEAR_SCHOOL = math.log(4.0 / 3.0)  # of size or tokens: the window that a training form is matched in
 _ENDLESS_USD = 1e12  # what bounds the least loss that a refusal offers
 PLAN, BASELINE, BUILDABLE = 0, 1, 2
 
@@ -98,12 +102,17 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
         found, bought = _afford(planner, known)
         if isinstance(found, Infeasible):
             return Outcome(scenario, choices, infeasible=found)
-        given = scenario.numbers(target_loss=found)
+        given = planner.numbers(target_loss=found)
     solved = planner.solve(given, bought=bought)
     solved["unsettled"] = solved["unsettled"] + planner.unsettled
     if not solved["found"]:
         whose = "even the smallest model that reaches this quality"
         return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, solved["caps"], whose, known))
+    if not given["by_flops"]:
+        within = capped(planner, given, solved) if bought is None else _spent(planner, given, solved)
+        if isinstance(within, Infeasible):
+            return Outcome(scenario, choices, infeasible=within)
+        solved = within
     split = float(solved["split"])
     own = planner.condensed.of(int(solved["lane"]))
     plan = plan_at(split, solved["points"][0], solved["multipliers"], own)
@@ -121,16 +130,81 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
     own, other = (planner.condensed.of(int(hardware[name])) for name in ("lane", "baseline_lane"))
     cases = [
         case_at(points[0], own, derive_batch=True),
-        case_at(points[1], other, derive_batch=True),
+        case_at(points[1], other, derive_batch=True, baseline=True),
         case_at(points[0], own, build=True),
     ]
     told = planner.tell(given, [picked[0], picked[1], picked[0]], cases)
     solved["step_parts"] = planner.condensed.step_parts(given, picked[0], float(points[0][0]), float(points[0][2]))
+    schooled = _schooled(planner, given, solved, told)
+    ranked = {"hardware_objective": hardware["objective"], "hardware_ok": hardware["ok"]}
     return Outcome(
-        scenario, choices, {**solved, "hardware_objective": hardware["objective"], "hardware_ok": hardware["ok"]},
+        scenario, choices, {**solved, **schooled, **ranked},
         told, picked, slopes, has_baseline=bool(hardware["baseline_found"]), has_hardware=bool(hardware["found"]),
         ranked_by="joules" if given["by_joules"] else "usd",
     )  # fmt: skip
+
+
+def _spent(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -> dict[str, Any] | Infeasible:
+    """Return what a budget buys where the training run has limits: the best quality of which a plan within them costs
+    no more. ``solved`` is the plan without."""
+    within = capped(planner, given, solved)
+    if within is solved or isinstance(within, Infeasible):
+        return within
+    low, high = float(given["target_loss"]), None
+    budget, floor = math.log(float(planner.budget or 1.0)), planner.scenario.law.coefficients["E"]
+    for _ in range(_LOSSES):
+        loss = floor + (low - floor) * _WORSE if high is None else math.sqrt(low * high)
+        given["target_loss"] = loss  # type: ignore[index]
+        tried = planner.solve(given)
+        tried = capped(planner, given, tried) if tried["found"] else tried
+        fine = not isinstance(tried, Infeasible) and tried["found"] and float(tried["log_objective"]) <= budget
+        if fine:
+            high, within = loss, tried
+        else:
+            low = loss
+        if high is not None and high < low * (1.0 + _LOSS_STEP):
+            break
+    given["target_loss"] = high or low  # type: ignore[index]
+    return within
+
+
+def _own_school(
+    planner: Planner, money: Mapping[str, Any], solved: Mapping[str, Any], lanes: list[int], cases: list[Any],
+    rows: Mapping[str, np.ndarray],
+) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray], School]:  # fmt: skip
+    """Return a given plan with the training run's form matched round it, and its descriptions with that.
+
+    Near the best plan the form is the one that `solve` judged that one by; so it is where its own would put the plan
+    below the optimum, by what a plane through the edges of tiles is off.
+    """
+    sizes = math.log(rows["params"][0]), math.log(rows["tokens"][0]) if rows["tokens"][0] > 0 else math.inf
+    held = planner.school
+    if not math.isfinite(sizes[1]):
+        return money, rows, held
+    best = solved["points"][0][:2] if solved["found"] else (math.inf, math.inf)
+    own = planner.schools.match(*sizes, most=planner.most) or planner.schools.match(*sizes)
+    if own is None or max(abs(sizes[0] - best[0]), abs(sizes[1] - best[1])) <= _NEAR_SCHOOL:
+        return money, rows, held
+    moved = {**money, "training": {**planner.training, "plan": own.form}}
+    again = planner.describe(moved, lanes, cases)
+    name = "total_joules" if money["by_joules"] else "total_usd"
+    if solved["found"] and float(again[name].min()) < float(solved["objective"][int(solved["best"])]):
+        return money, rows, held
+    return moved, again, own
+
+
+def _schooled(planner: Planner, given: Mapping[str, Any], solved: Mapping[str, Any], told: Any) -> dict[str, Any]:
+    """Return where the plan is trained, and what inputs do to its chip-seconds."""
+    sizes = math.log(float(told["params"][PLAN])), math.log(float(told["tokens"][PLAN]))
+    school = planner.school
+    if given["by_flops"] or school.layout is None:
+        school = planner.schools.match(*sizes) or school
+    return _school_told(planner, school, *sizes)
+
+
+def _school_told(planner: Planner, school: School, log_N: float, log_D: float) -> dict[str, Any]:
+    slopes = {} if school.layout is None else planner.schools.slopes(school, log_N, log_D)
+    return {"school": school, "school_slopes": slopes}
 
 
 def _least_loss(scenario: Scenario, choices: list[Choice]) -> float | None:
@@ -220,8 +294,12 @@ def _evaluate(
     point = (math.log(params), math.log(tokens or 1.0), math.log(batch or 1.0))
     flags = {"derive_tokens": tokens is None, "derive_batch": batch is None}
     left = [planner.appraising(money, solved, i, point, flags) for i in lanes]
-    rows = planner.describe(money, lanes, [case_at(point, of, **flags) for of in left])
-    other = case_at(solved["points"][1], planner.condensed.of(int(solved["baseline_lane"])), derive_batch=True)
+    cases = [case_at(point, of, **flags) for of in left]
+    rows = planner.describe(money, lanes, cases)
+    money, rows, school = _own_school(planner, money, solved, lanes, cases, rows)
+    other = case_at(
+        solved["points"][1], planner.condensed.of(int(solved["baseline_lane"])), derive_batch=True, baseline=True
+    )
     baseline = planner.describe(money, [base], [other])
     cost = rows["total_joules" if money["by_joules"] else "total_usd"]
     inside = np.max([rows[f"log_{name}_use"] for name in CAPS], axis=0) <= TOLERANCE
@@ -234,6 +312,9 @@ def _evaluate(
     infeasible = appraisal(scenario, choices[lane], at, tokens is not None, known)
     slopes = {}
     if math.isfinite(told["tokens"][PLAN]):
+        infeasible = infeasible or untrainable(planner, point[0], math.log(told["tokens"][PLAN]))
+        solved |= _school_told(planner, school, point[0], math.log(told["tokens"][PLAN]))
+        given = {**given, "training": money["training"]}
         here = (point[0], math.log(told["tokens"][PLAN]), math.log(told["batch"][PLAN]))
         flags = {"appraise": True, "derive_tokens": tokens is None}
         slopes = planner.slopes(given, lane, plan_at(0.0, here, NO_LIMITS, left[best], **flags))

@@ -18,6 +18,8 @@ DEFAULTS: dict[str, Any] = {
     "lifetime_days": 730.0,
     "peak_to_mean": 1.226,
     "max_sparsity": 1.0,
+    "train_days": 90.0,
+    "train_precision": "bf16",
 }
 DEFAULT_SOURCES = {
     "chips": "rented by the hour by several clouds; serving speed measured on each or on its sibling (H200: H100)",
@@ -25,6 +27,7 @@ DEFAULT_SOURCES = {
     "tpot_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 40 ms, a percentile there, applied to the mean here",
     "ttft_ms": "MLPerf Inference v5.0, Llama 2 70B interactive: 450 ms, a percentile there, applied to the mean here",
     "lifetime_days": "two years of service, an assumption: it matters only where one replica could serve everything",
+    "train_days": "an assumption: Llama 3 405B and DeepSeek-V3 took about two months each (configs/failures/llama-3)",
     "peak_to_mean": "DeepSeek open-infra-index day 6, 2025-02-28: peak 278 nodes over a mean of 226.75",
 }
 QUALITIES = ("quality_like", "target_loss", "budget_usd")
@@ -76,7 +79,7 @@ class Scenario:
             )
         if "budget_usd" in self.settings and objective != "usd":
             raise configs.ConfigError(f"--budget-usd needs --objective usd, not {objective}")
-        _ = self.law, self.workload, self.shape, [self.engine_on(chip) for chip in self.chips]
+        _ = self.law, self.workload, self.shape, self.training_chips, [self.engine_on(chip) for chip in self.chips]
 
     @cached_property
     def law(self) -> configs.LawFacts:
@@ -110,6 +113,17 @@ class Scenario:
         every = map(configs.load_chip, configs.ids("chips"))
         able = [c for c in every if s.get("precision", "bf16") in c.peak_flops_per_s]
         return [c for c in able if free or c.usd_per_hour is not None]
+
+    @cached_property
+    def training_chips(self) -> list[configs.ChipFacts]:
+        """Return the chips to train on: those asked for, else of those to serve on the ones with the precision."""
+        s = self.settings
+        found = list({chip.id: chip for chip in map(configs.load_chip, s.get("train_on", ()))}.values())
+        able = [c for c in found or self.chips if s["train_precision"] in c.peak_flops_per_s]
+        if not able:
+            asked = ", ".join(chip.id for chip in found or self.chips)
+            raise configs.ConfigError(f"--train-precision '{s['train_precision']}' has no matrix units on {asked}")
+        return able
 
     @property
     def quality(self) -> str:

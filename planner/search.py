@@ -11,6 +11,7 @@ from .choices import Choice, stack
 from .condensed import Condensed, missed
 from .infeasible import CAPS, TOLERANCE
 from .scenario import Scenario
+from .schooling import Schools, log_chip_seconds
 from .serving.residuals import WINDOW
 from .slopes import beyond
 
@@ -30,7 +31,13 @@ def _rows(tree: Any, index: Sequence[int]) -> Any:
 def case_at(point: Sequence[float] | np.ndarray, residuals: Any, **flags: bool) -> dict[str, Any]:
     """Return a case for `tell`: ``point`` is (ln N, ln D, ln B), ``flags`` say what to derive or round."""
     log_N, log_D, log_B = (float(p) for p in point)
-    named = {"derive_tokens": 0.0, "derive_batch": 0.0, "build": 0.0, **{k: float(v) for k, v in flags.items()}}
+    named = {
+        "baseline": 0.0,
+        "derive_tokens": 0.0,
+        "derive_batch": 0.0,
+        "build": 0.0,
+        **{k: float(v) for k, v in flags.items()},
+    }
     return {"log_N": log_N, "log_D": log_D, "log_B": log_B, "residuals": residuals, **named}
 
 
@@ -39,7 +46,14 @@ class Planner:
 
     def __init__(self, scenario: Scenario, choices: list[Choice]):
         self.scenario, self.choices = scenario, choices
-        self.given = scenario.numbers()
+        self.schools = Schools(scenario)
+        # Where the run of the plan, and of the baseline, is trained. Every ``given`` of this planner shares the forms:
+        # settling moves them.
+        self.school = self.baseline_school = self.schools.rough()
+        self.training = {"plan": dict(self.school.form), "baseline": dict(self.school.form)}
+        self.training_off = 0.0
+        self.most = scenario.settings.get("train_chips", math.inf)
+        self.given = self.numbers()
         self.stacked, self.valid = stack(choices)
         self.condensed = Condensed(scenario, choices, self.stacked, len(self.valid))
         self.budget = scenario.settings.get("budget_usd")
@@ -52,6 +66,7 @@ class Planner:
                 "solve", self.given, self.stacked, self._question(self.condensed.none(3), np.zeros(len(self.valid)))
             ),
             *self.condensed.programs(self.given),
+            *self.schools.programs(),
             self._program("differentiate", self.given, self._one(0), plan_at(0.0, np.zeros(3), NO_LIMITS, nothing)),
             self._program("tell", self.given, _rows(self.stacked, [0] * 3), _columns([case] * 3)),
         ]
@@ -65,6 +80,10 @@ class Planner:
                 )
             )
         compiled.prepare(programs)
+
+    def numbers(self, target_loss: float | None = None) -> dict[str, Any]:
+        """Return the scenario's numbers with the training run's forms; ``target_loss`` replaces the quality asked."""
+        return {**self.scenario.numbers(target_loss), "training": self.training}
 
     @staticmethod
     def _program(name: str, *arguments: Any) -> compiled.Program:
@@ -99,10 +118,53 @@ class Planner:
         def once(residuals: Any, lone: np.ndarray) -> dict[str, Any]:
             return self._run("solve", given, self.stacked, self._question(residuals, lone, split))
 
-        solved = self.condensed.settle(given, once, 3, held)
+        def rematch(solved: dict[str, Any], move: bool) -> float:
+            return self._rematch(given, solved, move, bought is None)
+
+        solved = self.condensed.settle(given, once, 3, held, rematch)
+        self.training_off = rematch(solved, False) if solved["found"] else 0.0
         if solved["found"] and int(solved["lane"]) != int(solved["best"]):
             self._narrow(given, solved)
         return solved
+
+    def _rematch(self, given: Mapping[str, Any], solved: Mapping[str, Any], move: bool, free: bool) -> float:
+        """Return by what share of the objective the training run's form is off where the plan lies; ``move`` it there.
+
+        Nothing is off where flops are asked for, or where a budget is spent (not ``free``): then the form is the one
+        that it was spent with, and only the baseline's moves.
+        """
+        off = 0.0
+        if free and solved["found"] and not given["by_flops"]:
+            log_N, log_D = (float(x) for x in solved["points"][0][:2])
+            off = self._moved("plan", log_N, log_D, move) * self._share(given, solved)
+        if move and solved["baseline_found"]:
+            self._moved("baseline", float(solved["points"][1][0]), float(solved["points"][1][1]), move)
+        return off
+
+    def _share(self, given: Mapping[str, Any], solved: Mapping[str, Any]) -> float:
+        """Return the training run's share of the objective, roughly: at the form's own prices."""
+        form, (log_N, log_D) = self.training["plan"], solved["points"][0][:2]
+        rate = form["power_w" if given["by_joules"] else "usd_per_s"]
+        return rate * math.exp(log_chip_seconds(form, log_N, log_D) - float(solved["log_objective"]))
+
+    def _moved(self, name: str, log_N: float, log_D: float, move: bool) -> float:
+        """Return what the form called ``name`` is off by at a size and tokens, relatively; ``move`` it there.
+
+        Raises:
+
+        """
+        found = self.schools.match(log_N, log_D, self.most)
+        if found is None:  # `planner.capped` says so, once the search has ended
+            return 0.0
+        held = self.training[name]
+        off = math.expm1(log_chip_seconds(found.form, log_N, log_D) - log_chip_seconds(held, log_N, log_D))
+        if move:
+            held.update(found.form)
+            if name == "plan":
+                self.school = found
+            else:
+                self.baseline_school = found
+        return off
 
     def _narrow(self, given: Mapping[str, Any], solved: dict[str, Any]) -> None:
         """Move a lone replica, whose cost is flat in the batch, to the least batch that meets the peak."""
@@ -227,6 +289,7 @@ class Planner:
         gap = sum(float(slopes["residuals"][name]["log"]) * off[name] for name in off)
         if np.isfinite(self.condensed.change):
             gap = max(abs(gap), self.condensed.change)
+        gap = abs(gap) + abs(self.training_off)
         return {
             "rounds": self.condensed.rounds,
             "condensation_gap": abs(gap),

@@ -8,6 +8,7 @@ import pytest
 
 import configs
 from planner.cli.main import main
+from planner.model.decoder import Decoder
 from planner.runs import trained, training_validation
 from planner.runs.trainer_refit import refit
 from planner.runs.training_fit import numbers, predict
@@ -149,6 +150,7 @@ def test_every_stated_configuration_that_ran_fits(measured):
         if {"weights sharded over all chips", "the global batch"} & set(run.guessed):
             continue
         given = numbers(run, configs.load_trainer(run.trainer))
+        given["decoder"] = Decoder.of(given["model"])
         told, state, kept = tally(given, TrainingLayout(**given["layout"]), run.sequences)
         tried += 1
         if float(state.total() + kept.bytes(told.recomputed_fraction())) > given["hbm_bytes"]:

@@ -40,7 +40,7 @@ def trainer(**changes):
 
 def given(model=LLAMA, chip="h100-sxm", tokens=8192.0, recomputed=0.0, form="bf16", **changes):
     plain = {
-        "model": decoder_numbers(model),
+        "decoder": Decoder.of(decoder_numbers(model)),
         "params": model.params,
         "device": device(chip, form),
         "hbm_bytes": configs.load_chip(chip).visible_bytes,

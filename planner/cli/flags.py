@@ -93,6 +93,16 @@ class Question:
     precision: Annotated[
         PrecisionName | None, _flag("Serving precision (default: the better of bf16 and fp8).", "{bf16,fp8,int8,fp4}")
     ] = None
+    train_days: Annotated[float | None, _flag("Days that the training run may take (default 90).", "DAYS")] = None
+    train_chips: Annotated[
+        float | None, _flag("Most chips that the training run may take (default: as many as it needs).", "CHIPS")
+    ] = None
+    train_on: Annotated[
+        str | None, _flag("Chips to choose among for training (default: those to serve on).", "ID,ID,...")
+    ] = None
+    train_precision: Annotated[
+        PrecisionName | None, _flag("Matrix products of training (default bf16).", "{bf16,fp8,int8,fp4}")
+    ] = None
     max_sparsity: Annotated[float | None, _flag("Most total over active parameters (default 1: dense).", "RATIO")] = (
         None
     )

@@ -104,7 +104,7 @@ def parse(command: str, form: type, words: Sequence[str], specs: Mapping[str, Fi
             if not left or left[0].startswith("--"):
                 raise InputError(f"{flag} needs a value")
             value = left.pop(0)
-        plain = name in ("scenario", "save", "chip", "kind") or (name == "chips" and specs is _SPECS)
+        plain = name in ("scenario", "save", "chip", "kind", "train_on") or (name == "chips" and specs is _SPECS)
         out[name] = value if plain else check(name, value, specs)
         if isinstance(out[name], str) and not out[name].strip():
             raise InputError(f"{flag} is empty")
@@ -120,11 +120,13 @@ def settings(asked: Mapping[str, Any]) -> dict[str, Any]:
     """
     base = configs.load_scenario(asked["scenario"]).settings if "scenario" in asked else {}
     given = {k: v for k, v in asked.items() if k in configs.SETTINGS}
-    if "chips" in given:
-        names = [name.strip() for name in given["chips"].split(",")]
-        if not all(names):
-            raise InputError(f"--chips = '{configs.shown(given['chips'])}' must be ids separated by single commas")
-        given["chips"] = names
+    for key in ("chips", "train_on"):
+        if key in given:
+            names = [name.strip() for name in given[key].split(",")]
+            if not all(names):
+                text = configs.shown(given[key])
+                raise InputError(f"{flag_of(key)} = '{text}' must be ids separated by single commas")
+            given[key] = names
     if any(q in given for q in QUALITIES):
         base = {k: v for k, v in base.items() if k not in QUALITIES}
     return {**base, **given}

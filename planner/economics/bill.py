@@ -47,12 +47,12 @@ class Bill(eqx.Module):
     idle: Scalar
 
     @classmethod
-    def of(cls, training: TrainingRun, fleet: Fleet, rate: Scalar) -> "Bill":
-        """Return the bill at ``rate`` per chip-second (dollars, or watts for joules)."""
+    def of(cls, training: TrainingRun, fleet: Fleet, rate: Scalar, training_rate: Scalar) -> "Bill":
+        """Return the bill at ``rate`` per chip-second of serving, ``training_rate`` of training (dollars or watts)."""
         serving = fleet.chip_seconds * rate
         share = fleet.prefill_replicas / (fleet.prefill_replicas + fleet.decode_replicas)
         idle = serving * (1.0 - fleet.mean_replicas / fleet.replicas)
-        return cls(training.chip_seconds() * rate, serving * share, serving * (1.0 - share), idle)
+        return cls(training.chip_seconds() * training_rate, serving * share, serving * (1.0 - share), idle)
 
     def total(self) -> Scalar:
         """Return the sum of the parts."""

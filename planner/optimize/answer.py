@@ -69,7 +69,7 @@ def _lanes(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappi
     free = question["free"]
 
     def lane(choice, part, residuals):
-        problem = Problem.of(given, choice, residuals)
+        problem = Problem.of(given, choice, residuals, jnp.where(part == 2, 1.0, 0.0))
         role = Role(free=jnp.where(part < 2, free, 0.0), lone=jnp.where(part == 1, 1.0, 0.0), flops=given["by_flops"])
         program = posynomials(problem, lambda v: cost_functions(problem, role, v))
         optimal = problem.law.compute_optimal_split()
@@ -160,13 +160,13 @@ def _free_start(given: Mapping[str, Any], choices: Mapping[str, Any]) -> Scalar:
 def tell(given: Mapping[str, Any], choices: Mapping[str, Any], cases: Mapping[str, Any]) -> dict[str, Any]:
     """Describe m complete plans, one per row of ``choices``, in `describe`'s terms.
 
-    ``cases`` has m of each: ``log_N``, ``log_D``, ``log_B``, and 0 or 1 for ``derive_tokens`` (D that
+    ``cases`` has m of each: ``log_N``, ``log_D``, ``log_B``, and 0 or 1 for ``baseline``, ``derive_tokens`` (D that
     reaches the target loss), ``derive_batch`` (the best batch), and ``build`` (round to a buildable
     shape and a whole batch, which derives both).
     """
 
     def one(choice, case):
-        problem = Problem.of(given, choice, case["residuals"])
+        problem = Problem.of(given, choice, case["residuals"], case["baseline"])
         N, build = jnp.exp(case["log_N"]), case["build"] > 0
         shape = BuildableShape.nearest(problem.shape, N)
         smooth = problem.shape.transformer(N)
@@ -234,6 +234,15 @@ def differentiate(given: Mapping[str, Any], choice: Mapping[str, Any], plan: Map
     return {"given": given_slopes, "choice": choice_slopes, "residuals": left, "log_objective": log_objective}
 
 
+def _halving(problem: Problem, budget: Scalar) -> tuple[Array, Array]:
+    """Return ln of parameters and tokens whose training takes half of ``budget``: where the search starts."""
+    smallest = problem.shape.transformer(MIN_PARAMS)
+    scale = jnp.log(budget / (2.0 * problem.training_cost(smallest, 1.0)))
+    log_N = jnp.clip(0.5 * (scale + jnp.log(MIN_PARAMS)) - 1.5, jnp.log(MIN_PARAMS), jnp.log(1e12))
+    left = jnp.log(budget / (2.0 * problem.training_cost(problem.shape.transformer(jnp.exp(log_N)), 1.0)))
+    return log_N, left / problem.training_form.tokens_exponent
+
+
 def best_loss(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mapping[str, Any]) -> dict[str, Any]:
     """Return the least loss that the ``budget`` of the question (in the objective's unit) buys on each of n choices.
 
@@ -247,15 +256,11 @@ def best_loss(given: Mapping[str, Any], choices: Mapping[str, Any], question: Ma
         problem = Problem.of(given, choice, residuals)
         role = Role(free=1.0, lone=jnp.where(part == 1, 1.0, 0.0), flops=0.0)
         program = posynomials(problem, lambda v: loss_functions(problem, role, budget, v))
-        small = problem.shape.transformer(MIN_PARAMS)
-        affordable = budget / (2.0 * problem.training_cost(small, 1.0))
-        return program, jnp.log(problem.lone_replica_cost() / budget), jnp.log(affordable)
+        return program, jnp.log(problem.lone_replica_cost() / budget), *_halving(problem, budget)
 
     parts = jnp.repeat(jnp.arange(2.0), n)
     tiled = jax.tree.map(lambda a: jnp.tile(a, 2), choices)
-    program, lone_share, scale = jax.vmap(lane, out_axes=-1)(tiled, parts, question["residuals"])
-    log_N = jnp.clip(0.5 * (scale + jnp.log(MIN_PARAMS)) - 1.5, jnp.log(MIN_PARAMS), jnp.log(1e12))
-    log_D = scale + jnp.log(MIN_PARAMS) - log_N
+    program, lone_share, log_N, log_D = jax.vmap(lane, out_axes=-1)(tiled, parts, question["residuals"])
     zero = jnp.zeros(2 * n)
     small = program.values(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero + START[1]]))
     caps = program.values(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero]))[CAPS]

@@ -73,8 +73,9 @@ def describe(problem: Problem, model: Transformer, tokens: Scalar, batch: Scalar
         "training_flops": training.flops(),
         "inference_flops": 2.0 * model.params * problem.demand.lifetime_tokens,
     }
-    for unit, rate in (("usd", problem.usd_per_s), ("joules", chip.power_w)):
-        bill = Bill.of(training, fleet, rate)
+    form = problem.training_form
+    for unit, *rates in (("usd", problem.usd_per_s, form.usd_per_s), ("joules", chip.power_w, form.power_w)):
+        bill = Bill.of(training, fleet, *rates)
         out |= {
             f"training_{unit}": bill.training,
             f"prefill_{unit}": bill.prefill,

@@ -17,7 +17,7 @@ from ..economics import Demand, Slo
 from ..model.transformer import ShapeLaw, Transformer
 from ..serving.engine import Engine
 from ..serving.replica import OperatingPoint, Precision, Replica, Requests, Residual, Residuals
-from ..training.run import TRAINING_PRECISION, TrainingRun
+from ..training.run import TRAINING_PRECISION, TrainingForm, TrainingRun
 
 LIMITS = ("hbm", "tpot", "ttft", "engine", "batch")  # the order of `Problem.limit_functions`
 
@@ -25,7 +25,8 @@ LIMITS = ("hbm", "tpot", "ttft", "engine", "batch")  # the order of `Problem.lim
 class Problem(eqx.Module):
     """Everything given for one chip, replica size and precision, and the quantities a plan is judged by.
 
-    ``rate`` is the price of a chip-second in the objective: dollars, or watts where joules are asked for.
+    ``rate`` is the price of a chip-second of serving in the objective, ``training_rate`` of training: dollars, or watts
+    where joules are asked for.
     """
 
     law: ChinchillaLaw
@@ -37,23 +38,31 @@ class Problem(eqx.Module):
     precision: Precision
     engine: Engine
     residuals: Residuals
-    training_mfu: Scalar
+    training_form: TrainingForm
     usd_per_s: Scalar
     rate: Scalar
+    training_rate: Scalar
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], choice: Mapping[str, Any], residuals: Mapping[str, Any]) -> "Problem":
-        """Build from ``given`` (the scenario), ``choice`` (chip, layout, precision) and its ``residuals``."""
+    def of(
+        cls, given: Mapping[str, Any], choice: Mapping[str, Any], residuals: Mapping[str, Any], baseline: Scalar = 0.0
+    ) -> "Problem":
+        """Build from ``given`` (the scenario), ``choice`` (chip, layout, precision) and its ``residuals``.
+
+        ``given["training"]`` has the training run's form round the plan and, where ``baseline`` is 1, round that.
+        """
         law = ChinchillaLaw(**given["law"])
         like = given["quality_like"]
         loss_like = law.loss(like, law.compute_optimal_tokens(like))
         target_loss = jnp.where(given["by_likeness"] > 0, loss_like, given["target_loss"])
         requests = Requests(given["input_tokens"], given["output_tokens"], given["cached_fraction"])
         chip_numbers = dict(choice["chip"])
-        usd_per_s, mfu = chip_numbers.pop("usd_per_s"), chip_numbers.pop("training_mfu")
+        usd_per_s = chip_numbers.pop("usd_per_s")
+        plan, other = given["training"]["plan"], given["training"]["baseline"]
+        form = TrainingForm(**{name: jnp.where(baseline > 0, other[name], plan[name]) for name in plan})
         chip = Chip(**chip_numbers)
-        form = choice["precision"]
-        peak = sum(form["use"][p] * chip.peak_flops_per_s[p] for p in form["use"])
+        number = choice["precision"]
+        peak = sum(number["use"][p] * chip.peak_flops_per_s[p] for p in number["use"])
         joules = given["by_joules"] > 0
         return cls(
             law=law,
@@ -63,13 +72,14 @@ class Problem(eqx.Module):
             shape=ShapeLaw(**given["shape"]),
             slice=Slice(chip, choice["n_chips"], choice["stages"]),
             precision=Precision(
-                form["weight_bytes"], form["kv_bytes"], peak, chip.peak_flops_per_s[TRAINING_PRECISION]
+                number["weight_bytes"], number["kv_bytes"], peak, chip.peak_flops_per_s[TRAINING_PRECISION]
             ),
             engine=Engine(**choice["engine"]),
             residuals=Residuals(**{k: Residual(**v) for k, v in residuals.items()}),
-            training_mfu=mfu,
+            training_form=form,
             usd_per_s=usd_per_s,
             rate=jnp.where(joules, chip.power_w, usd_per_s),
+            training_rate=jnp.where(joules, form.power_w, form.usd_per_s),
         )
 
     def serving(self, model: Transformer, batch: Scalar) -> OperatingPoint:
@@ -79,11 +89,11 @@ class Problem(eqx.Module):
 
     def training(self, model: Transformer, tokens: Scalar) -> TrainingRun:
         """Return the run that trains ``model`` on ``tokens``."""
-        return TrainingRun(model, tokens, self.slice.chip, self.training_mfu)
+        return TrainingRun(model, tokens, self.training_form)
 
     def training_cost(self, model: Transformer, tokens: Scalar) -> Scalar:
         """Return the objective's cost of the training run."""
-        return self.rate * self.training(model, tokens).chip_seconds()
+        return self.training_rate * self.training(model, tokens).chip_seconds()
 
     def lone_replica_cost(self) -> Scalar:
         """Return the objective's cost of keeping one replica for the whole life."""

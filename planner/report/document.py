@@ -3,8 +3,10 @@
 import math
 from typing import Any
 
+from ..economics.training_bill import DAY_S
 from ..infeasible import CAPS, Infeasible
 from ..plan import BASELINE, BUILDABLE, PLAN, Outcome
+from ..runs.training_validation import bounds
 from .elasticities import elasticities, worth
 from .trust import at_quality, certificate, intervals, sources, total_of, unseen_chip, warnings
 from .units import percent
@@ -34,11 +36,12 @@ def document(outcome: Outcome, command: str) -> dict[str, Any]:
         "batch_limit": batch_limit(outcome),
         "certificate": certificate(outcome),
         "elasticities_of": "loss_nats" if budget else f"total_{unit}",
-        "elasticities_hold": "size, tokens and batch" if outcome.appraised else "nothing: the plan adapts",
+        "elasticities_hold": _held(outcome),
         "elasticities": found,
         "shadow_prices": None if budget or unit == "flops" or outcome.appraised else {
             f"{unit}_per_{name}": value for name, value in worth(outcome, found, total).items()
         },
+        "training": training(outcome),
         "step": step(outcome),
         "buildable": buildable(outcome),
         "ranking": ranking(outcome),
@@ -155,6 +158,51 @@ def saving(outcome: Outcome) -> float | None:
     if (unit != "flops" and not outcome.has_baseline) or (outcome.appraised and not at_quality(outcome)):
         return None
     return 1.0 - total_of(outcome, PLAN, unit) / total_of(outcome, BASELINE, unit)
+
+
+def _held(outcome: Outcome) -> str:
+    if outcome.appraised:
+        return "size, tokens and batch"
+    if "held_by" in outcome.solved:
+        return f"the split between size and tokens, where {outcome.solved['held_by']} puts it"
+    return "nothing: the plan adapts"
+
+
+def training(outcome: Outcome) -> dict[str, Any] | None:
+    """Return the training run: on which chip, how many for how long, at what utilisation, in which layout.
+
+    Chips and copies are fractions while planning; `train` finds whole ones. None where no layout was found.
+    """
+    school = outcome.solved["school"]
+    if school.layout is None:
+        return None
+    params, tokens = outcome.value("params"), outcome.value("tokens")
+    chip, question, days = school.chip, school.question, outcome.scenario.settings["train_days"]
+    chip_s = outcome.value("training_chip_s") if outcome.has_hardware else school.chips * days * DAY_S
+    chips = chip_s / (days * DAY_S)
+    rate = tokens / (chip_s * school.goodput)
+    low, high = bounds(question.trainer, chip, question.model, experts=False)
+    split = {name: school.layout[name] for name in ("tp", "cp", "pp", "vp", "micro_batch")}
+    return {
+        "chip": chip.id,
+        "chips": chips,
+        "days": days,
+        "trainer": question.trainer.id,
+        "precision": question.precision,
+        "mfu": 6.0 * params * rate / chip.peak_flops_per_s[question.precision],
+        "goodput": school.goodput,
+        "tokens_per_s_per_chip": rate,
+        "chip_hours": chip_s / 3600.0,
+        "usd_per_chip_hour": question.usd_per_hour,
+        "layout": {**split, "sharding": "weights" if school.layout["sharded"] else "states"},
+        "batch_law": question.batch_law.id,
+        "held_by": outcome.solved.get("held_by"),
+        "interval": {
+            "coverage": 0.9,
+            "chip_hours": [chip_s / 3600.0 * math.exp(-high), chip_s / 3600.0 * math.exp(-low)],
+            "basis": f"published runs that {question.trainer.name} was fitted to",
+        },
+    }
 
 
 def batch_limit(outcome: Outcome) -> str | None:

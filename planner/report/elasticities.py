@@ -16,6 +16,7 @@ _NAMES = {
     "ttft_s": "ttft_ms",
     "lifetime_s": "lifetime_days",
     "chip.usd_per_s": "chip.usd_per_hour",
+    "train_chip.usd_per_s": "train_chip.usd_per_hour",
 }
 
 
@@ -38,13 +39,14 @@ def elasticities(outcome: Outcome) -> dict[str, float]:
     settings, choice = outcome.scenario.settings, outcome.choice
     budget = settings.get("budget_usd")
     slopes = _leaves(outcome.slopes["given"]) | _leaves(outcome.slopes["choice"])
-    values = _leaves(outcome.scenario.numbers(outcome.value("loss_nats") if budget else None)) | _leaves(
-        choice.numbers()
-    )
+    scenario = outcome.scenario.numbers(outcome.value("loss_nats") if budget else None)
+    values = _leaves(scenario) | _leaves(choice.numbers())
+    values |= {f"training.plan.{key}": value for key, value in outcome.solved["school"].form.items()}
     hidden = set(_HIDDEN)
     hidden.add("quality_like" if "quality_like" not in settings else "target_loss")
     hidden |= {f"chip.peak_flops_per_s.{p}" for p in absent_precisions(choice.chip.peak_flops_per_s)}
     found = {name: slopes[name] * values[name] for name in values if name not in hidden}
+    found = _of_training(outcome, found)
     times = {time: float(of["log"]) for time, of in outcome.slopes["residuals"].items()}
     for name, of in outcome.slopes["calibrated"].items():
         if name not in hidden:
@@ -54,6 +56,28 @@ def elasticities(outcome: Outcome) -> dict[str, float]:
         found = {name: -value / per_loss for name, value in found.items()} | {"budget_usd": 1.0 / per_loss}
     named = {_NAMES.get(name, name): value + 0.0 for name, value in found.items()}
     return dict(sorted(named.items(), key=lambda item: -abs(item[1])))
+
+
+def _of_training(outcome: Outcome, found: dict[str, float]) -> dict[str, float]:
+    """Return elasticities with those of the training run under its chip's name: the plan's where it is the same chip.
+
+    What inputs do to the run's chip-seconds weighs by how much of the objective those are.
+    """
+    out = {name: value for name, value in found.items() if not name.startswith("training.")}
+    school, given = outcome.solved["school"], outcome.slopes["given"]["training"]["plan"]
+    share = float(given["log"])
+    chip = "chip" if school.chip.id == outcome.choice.chip.id else "train_chip"
+    moved = {f"{chip}.usd_per_s": found["training.plan.usd_per_s"], f"{chip}.power_w": found["training.plan.power_w"]}
+    peaks = {"wide_flops_per_s": "bf16", "narrow_flops_per_s": school.question.precision}
+    for name, slope in outcome.solved["school_slopes"].items():
+        head, key = name.split(".")
+        where = f"failures.{key}" if head == "bill" else f"{chip}.{key}"
+        if head == "chip" and key in peaks:
+            where = f"{chip}.peak_flops_per_s.{peaks[key]}"
+        moved[where] = moved.get(where, 0.0) + share * slope
+    if "worth" in outcome.solved:
+        moved[outcome.solved["held_by"]] = outcome.solved["worth"]
+    return out | {name: out.get(name, 0.0) + value for name, value in moved.items()}
 
 
 def absent_precisions(peaks: Mapping[str, float]) -> list[str]:

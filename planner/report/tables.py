@@ -107,7 +107,9 @@ def _plan(answer: dict[str, Any]) -> Table:
             "batch", f"{plan['batch']:.1f}", str(built.get("batch", "")), f"{base['batch']:.1f}" if base["chip"] else ""
         )
         row("replicas at the peak", f"{plan['replicas']:.1f}", str(built.get("replicas", "")))
-        row("training", f"{say(plan['training_chip_s'] / 31557600.0)} chip-years")
+        run = answer["training"]
+        if run:
+            row("trained on", f"{run['chips']:,.0f} x {run['chip']}, {run['days']:g} days, MFU {percent(run['mfu'])}")
         row("time per output token", seconds(plan["tpot_s"]))
         row("time to first token", seconds(plan["ttft_s"]))
         row("decode step", seconds(plan["step_s"]))
@@ -207,7 +209,10 @@ def _trust(answer: dict[str, Any]) -> str:
         low, high = band["tpot_s"]
         text += f"time per output token {seconds(low)} to {seconds(high)}, nine times in ten ({band['basis']}"
         text += f", median error {percent(source['serving_mdape'])}); "
-    text += f"training MFU {source['training_mfu']:.2f} ({source['training_mfu_basis']})"
+    run = answer["training"]
+    if run:
+        low, high = run["interval"]["chip_hours"]
+        text += f"training {say(low)} to {say(high)} chip-hours ({run['interval']['basis']})"
     if source["usd_per_chip_hour"]:
         text += f"; ${source['usd_per_chip_hour']:g} per chip-hour ({source['price']})"
     return text + "."

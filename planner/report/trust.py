@@ -13,6 +13,7 @@ from ..plan import PLAN, Outcome
 from ..runs.constants import is_timed
 from ..runs.interval import Interval, interval
 from ..scenario import DEFAULT_SOURCES
+from ..training.batch_size import batch_law_warnings
 from .units import say
 
 _MOST_TOKENS = 1e18  # as `planner.optimize.programs.MAX_TRAINING_TOKENS`
@@ -79,17 +80,14 @@ def sources(outcome: Outcome) -> dict[str, Any]:
     measured = chip.id in engine.chips and outcome.choice.precision in engine.precisions
     own_price = "chip_usd_per_hour" in scenario.settings
     price = chip.tables.get("price", {})
-    mfu = chip.tables.get("training_mfu", {}).get("bf16", {})
+    school = outcome.solved["school"]
     return {
         "law": scenario.law.tables["coefficients"]["source"],
         "chip": {t: chip.tables[t]["source"] for t in ("peak_tflops", "memory", "scale_up", "power")},
         "price": "given" if own_price else " ".join(str(price[k]) for k in ("source", "date") if k in price),
         "usd_per_chip_hour": outcome.choice.usd_per_hour,
-        "training_mfu": outcome.choice.training_mfu,
-        "training_mfu_basis": "measured"
-        if outcome.choice.mfu_measured
-        else f"median of {chip.vendor}'s measured chips",
-        "training_mfu_source": mfu.get("source", ""),
+        "training": school.question.trainer.tables["profile"]["source"],
+        "training_mdape": school.question.trainer.residuals.get("dense", {}).get("mdape"),
         "serving": engine.tables["profile"]["source"],
         "serving_basis": _interval(outcome, "output_tokens_per_s").basis,
         "serving_mdape": residuals(engine, "dense" if measured else "dense_unseen_chip")["mdape"],
@@ -179,11 +177,7 @@ def warnings(outcome: Outcome) -> list[str]:
             "times are those by which the best plan of this choice was found: here the calibrated kernels' differ by "
             f"{100 * off:.0f} % (`estimate` tells the times of one model)."
         )
-    if not choice.mfu_measured:
-        out.append(
-            f"too few bf16 training runs on {chip.id} are published: MFU {choice.training_mfu:.2f} is the median "
-            "of its vendor's measured chips, or of all where there are none."
-        )
+    out += _of_training(outcome)
     if choice.precision != "bf16":
         out.append(f"{scenario.law.id} does not say what {choice.precision} weights cost in quality: none is charged.")
     if scenario.settings["max_sparsity"] > 1.0:
@@ -193,3 +187,21 @@ def warnings(outcome: Outcome) -> list[str]:
     elif choice.usd_per_hour is None:
         out.append(f"{chip.id} has no rental price: no bill in dollars.")
     return out
+
+
+def _of_training(outcome: Outcome) -> list[str]:
+    """Return sentences on where the training run leans on less than measurement."""
+    school = outcome.solved["school"]
+    question = school.question
+    chip, trainer = question.chip, question.trainer
+    if school.layout is None:
+        return ["no layout that was tried trains the plan: its run is 6 N D at a utilisation of 0.4."]
+    out = []
+    if not question.trainer_usual:
+        out.append(
+            f"no training run on {chip.vendor} chips is among those measured: {trainer.name}'s profile stands in."
+        )
+    elif chip.id not in trainer.chips:
+        seen = ", ".join(trainer.chips)
+        out.append(f"{trainer.name} was fitted to training runs on {seen}, not on {chip.id}.")
+    return out + batch_law_warnings(question.batch_law, outcome.value("tokens"))

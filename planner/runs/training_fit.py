@@ -12,6 +12,7 @@ from jaxtyping import Array
 import configs
 from hw.fit import fit_jit
 
+from ..model.decoder import Decoder
 from ..model.numbers import decoder_numbers
 from ..serving.formats import Recipe
 from ..serving.numbers import device_numbers
@@ -73,6 +74,7 @@ def numbers(run: TrainedRun, trainer: configs.TrainerFacts) -> dict[str, Any]:
 
 def tally_of(given: Mapping[str, Any]) -> StepTally:
     """Return the step of one run; ``given`` as `numbers` makes it."""
+    given = {**given, "decoder": Decoder.of(given["model"])}
     return tally(given, TrainingLayout(**given["layout"]), given["sequences"])[0]
 
 

@@ -11,11 +11,16 @@ import jax.numpy as jnp
 
 from hw import Scalar
 
-from ..economics.training_bill import RunBill
+from ..economics.training_bill import DAY_S, RunBill
+from ..model.decoder import Decoder
+from ..model.transformer import ShapeLaw
+from ..training.batch_size import BatchLaw
 from ..training.costed import Costed, costed
 from ..training.goodput import Checkpoint, Goodput
 from ..training.layout import TrainingLayout
+from ..training.states import RESERVED_FRACTION
 
+TYPICAL_MFU = 0.4  # where the search for a number of chips begins
 CHECKPOINT_BYTES = 14.0  # a parameter: 16-bit weights, 32-bit master weights and two moments
 
 
@@ -95,10 +100,14 @@ def differentiate(given: Mapping[str, Any], layout: Mapping[str, Any]) -> dict[s
 def bill(given: Mapping[str, Any], run: Costed, chips: Scalar) -> RunBill:
     """Return the bill of a run of ``given["tokens"]``; checkpoints go to a store that grows with the chips."""
     asked = given["bill"]
-    store = Checkpoint(CHECKPOINT_BYTES * given["params"], asked["store_bytes_per_s_per_chip"] * chips)
-    goodput = Goodput(asked["chip_mtbf_s"], asked["restart_s"], store, asked["planned_s"])
     useful = given["tokens"] / run.tokens_per_s_per_chip()
-    return RunBill(useful, goodput, asked["usd_per_chip_s"], asked["power_w"], asked["pue"])
+    return RunBill(useful, _goodput(given, chips), asked["usd_per_chip_s"], asked["power_w"], asked["pue"])
+
+
+def _goodput(given: Mapping[str, Any], chips: Scalar) -> Goodput:
+    asked = given["bill"]
+    store = Checkpoint(CHECKPOINT_BYTES * given["params"], asked["store_bytes_per_s_per_chip"] * chips)
+    return Goodput(asked["chip_mtbf_s"], asked["restart_s"], store, asked["planned_s"])
 
 
 def _run(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,4 +121,53 @@ def _run(given: Mapping[str, Any]) -> dict[str, Any]:
     }
     rates = {name: value for name, value in chip.items() if name in kernels}
     device = {**kernels, **rates, "formats": formats, "bf16_flops_per_s": wide, "expert_flops_per_s": narrow}
-    return {**given, "device": device, "hbm_bytes": chip["hbm_bytes"]}
+    decoder = given.get("decoder") or Decoder.of(given["model"])
+    return {**given, "decoder": decoder, "device": device, "hbm_bytes": chip["hbm_bytes"]}
+
+
+def plan(asked: Mapping[str, Any], machine: Mapping[str, Any], grid: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the best rate and goodput of runs of typical dense models, for n ``points`` and c numbers of chips.
+
+    ``asked`` holds the law of shapes, the law of the batch and what the points share, ``machine`` a chip, its kernels,
+    trainer and bill. ``grid`` has the ``points`` (ln of parameters and of tokens), ``shapes``, ``spreads`` and
+    ``chips``, as multiples of those that would be done in ``asked["days"]`` at `TYPICAL_MFU`, one at least. Copies and
+    micro-batches are fractions while planning; layouts that do not fit, or leave copies without a whole micro-batch, do
+    not count: rates are 0 where none do. ``layout`` numbers the best, shape by shape.
+    """
+    law = ShapeLaw(**asked["shape"])
+
+    def point(log_N: Scalar, log_D: Scalar) -> dict[str, Any]:
+        model = law.transformer(jnp.exp(log_N))
+        tokens = jnp.exp(log_D)
+        batch = BatchLaw(**asked["batch"]).batch_tokens(tokens)
+        given = {
+            **machine,
+            **asked["run"],
+            "decoder": model.decoder(),
+            "params": model.params,
+            "tokens": tokens,
+            "sequences": batch / asked["run"]["sequence_tokens"],
+        }
+        busy_s = 6.0 * model.params * tokens / machine["chip"]["narrow_flops_per_s"]
+        typical = busy_s / (TYPICAL_MFU * asked["days"] * DAY_S)
+
+        def one(shape: Mapping[str, Any], spread: Mapping[str, Any], chips: Scalar) -> Scalar:
+            dp = chips / (shape["tp"] * shape["cp"] * spread["pp"])
+            layout = TrainingLayout(**shape, **spread, dp=dp)
+            found = costed(_run(given), layout, whole=False)
+            many = found.tally.micro_batches
+            turns = (spread["vp"] <= 1) | (many >= spread["pp"])
+            room = machine["chip"]["hbm_bytes"] * (1.0 - RESERVED_FRACTION)
+            fits = (dp >= 1.0) & turns & (found.used_bytes() <= room) & (found.sequences <= given["sequences"] * 1.0001)
+            fits = fits & (spread["pp"] <= model.layers)
+            return jnp.where(fits, found.tokens_per_s_per_chip(), 0.0)
+
+        counts = jnp.maximum(typical * grid["chips"], 1.0)
+        rates = jax.vmap(
+            lambda shape: jax.vmap(lambda spread: jax.vmap(lambda n: one(shape, spread, n))(counts))(grid["spreads"])
+        )(grid["shapes"])
+        flat = jnp.reshape(jnp.asarray(rates), (-1, counts.shape[0]))  # layouts by numbers of chips
+        goodput = jax.vmap(lambda n: _goodput(given, n).fraction(n))(counts)
+        return {"rates": flat.max(axis=0), "layout": flat.argmax(axis=0), "goodput": goodput, "chips": counts}
+
+    return jax.vmap(point)(grid["points"]["log_N"], grid["points"]["log_D"])

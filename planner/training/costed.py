@@ -31,11 +31,13 @@ class Costed(eqx.Module):
         return self.state.total() + self.activations.bytes(self.tally.recomputed_fraction())
 
 
-def costed(given: Mapping[str, Any], layout: TrainingLayout) -> Costed:
+def costed(given: Mapping[str, Any], layout: TrainingLayout, whole: bool = True) -> Costed:
     """Return ``layout`` costed; ``given`` holds the ``trainer`` and ``sequences`` besides what `tally` takes.
 
-    The global batch is the multiple of ``dp * micro_batch`` nearest to ``sequences``, at least one.
+    The global batch is the multiple of ``dp * micro_batch`` nearest to ``sequences``, at least one; or while planning,
+    not ``whole``, that many sequences, at least one micro-batch per copy.
     """
     unit = layout.dp * layout.micro_batch
-    sequences = jnp.maximum(jnp.round(given["sequences"] / unit), 1.0) * unit
+    many = given["sequences"] / unit
+    sequences = jnp.maximum(jnp.round(many) if whole else many, 1.0) * unit
     return Costed(Trainer(**given["trainer"]), *tally(given, layout, sequences), sequences)

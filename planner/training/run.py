@@ -1,30 +1,47 @@
-"""The training run as chip-seconds."""
+"""The training run as the search sees it: chip-seconds as a monomial in parameters and tokens."""
 
 import equinox as eqx
+import jax.numpy as jnp
 
-from hw import Chip, Scalar
+from hw import Scalar
 
 from ..model.transformer import Transformer
 
 TRAINING_PRECISION = "bf16"
+REFERENCE = (1e10, 1e12)  # parameters and tokens at which ``log`` is the logarithm of the chip-seconds
+FORM = ("log", "params_exponent", "tokens_exponent", "usd_per_s", "power_w")
+
+
+class TrainingForm(eqx.Module):
+    """Chip-seconds = exp(log) (N / 1e10)^params_exponent (D / 1e12)^tokens_exponent, failures included.
+
+    `planner.schooling` matches it, in value and slopes, to the best layout on the best chip round a plan. A chip-second
+    costs ``usd_per_s`` and draws ``power_w``.
+    """
+
+    log: Scalar
+    params_exponent: Scalar
+    tokens_exponent: Scalar
+    usd_per_s: Scalar
+    power_w: Scalar
+
+    def log_chip_seconds(self, params: Scalar, tokens: Scalar) -> Scalar:
+        """Return ln(chips times seconds) of the whole run."""
+        sizes = jnp.log(params / REFERENCE[0]), jnp.log(tokens / REFERENCE[1])
+        return self.log + self.params_exponent * sizes[0] + self.tokens_exponent * sizes[1]
 
 
 class TrainingRun(eqx.Module):
-    """A run of 6 N D FLOPs (Kaplan et al. 2020, arXiv:2001.08361, section 2.1) at a model FLOPs utilisation.
-
-    ``mfu`` is relative to the chip's dense bf16 peak. Four in five published runs lie within 18 % of
-    their chip's median; failures and restarts are not included.
-    """
+    """A run of ``transformer`` on ``tokens`` that takes what ``form`` says."""
 
     transformer: Transformer
     tokens: Scalar
-    chip: Chip
-    mfu: Scalar
+    form: TrainingForm
 
     def flops(self) -> Scalar:
-        """Return model FLOPs: 2 N forward and 4 N backward per token."""
+        """Return model FLOPs: 2 N forward and 4 N backward per token (Kaplan et al. 2020, arXiv:2001.08361, 2.1)."""
         return 6.0 * self.transformer.params * self.tokens
 
     def chip_seconds(self) -> Scalar:
         """Return chips times seconds of the whole run."""
-        return self.flops() / (self.chip.peak_flops_per_s[TRAINING_PRECISION] * self.mfu)
+        return jnp.exp(self.form.log_chip_seconds(self.transformer.params, self.tokens))

@@ -9,7 +9,6 @@ from jaxtyping import Array
 
 from hw import Scalar
 
-from ..model.decoder import Decoder
 from ..serving.device import Device, Timed
 from ..serving.ops import Matmul, Message, PrefillAttention, Stream, Work
 from .layout import TrainingLayout
@@ -195,13 +194,13 @@ class Trainer(eqx.Module):
 def tally(given: Mapping[str, Any], layout: TrainingLayout, sequences: Scalar) -> tuple[StepTally, State, Activations]:
     """Return a step over a global batch of ``sequences``, and what each chip holds meanwhile.
 
-    ``given`` has the ``model``, its ``params``, ``device`` and ``hbm_bytes`` as numbers; ``sequence_tokens``;
+    ``given`` has the ``decoder``; its ``params``, ``device`` and ``hbm_bytes`` as numbers; ``sequence_tokens``;
     ``expert_load`` as in `micro_batch`; ``recomputed``, below 0 where the run does not say; and flags, 0 or 1: whether
     products convert their operands (``narrow``), attention kernels are of the generation before the chip's
     (``older``), collectives of layers run beside the kernels of another micro-batch (``overlapped``), layers can be
     reversed (``reversible``: their inputs are computed again, none are kept).
     """
-    model, device = Decoder.of(given["model"]), Device.of(given["device"])
+    model, device = given["decoder"], Device.of(given["device"])
     work = micro_batch(model, layout, given["sequence_tokens"], given["expert_load"])
     times, gradients = device.times(work.forward), device.times(work.gradients)
     held = Held.of(model, given["params"], layout)

@@ -1,0 +1,218 @@
+"""The training run of a plan: on which chip, on how many, and the form that stands for it in the search."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+import configs
+
+from . import compiled
+from .economics.training_bill import DAY_S
+from .scenario import Scenario
+from .train.question import Question
+from .training.run import REFERENCE
+
+_PROGRAM = "planner.train.programs:plan"
+# Points round a plan, as factors of size and tokens: a plane through their logarithms has value and slopes.
+_FACTORS = (0.75, 1.0, 4.0 / 3.0)
+_CHIPS = (0.4, 0.6, 0.85, 1.2, 1.7, 2.5, 4.0)  # of those at a typical utilisation: it lies between 0.1 and 1
+_STEP = 0.05  # relative, of slopes: wide enough that the edge of a tile within it does not pass for one
+_FAILURES = ("chip_mtbf_s", "restart_s", "store_bytes_per_s_per_chip")
+# Exponents of size and of tokens: near 1, but for the edges of what fits, which a plane does not follow.
+_SLOPES = (0.7, 1.5)
+_SHAPES = [(tp, cp, 1, micro) for tp, cp, micro in product((1, 2, 4, 8), (1, 2), (1, 2))]
+_SPREADS = [(1, 1, 0, 0), (1, 1, 1, 0), *((pp, vp, 0, 0) for pp, vp in product((2, 4, 8, 16), (1, 2, 4, 8)))]
+
+
+@dataclass(frozen=True)
+class School:
+    """A chip to train on and the run's form round a plan: ``form`` as `planner.training.run.FORM` names it.
+
+    At the plan it takes ``chips``, a fraction while planning, for the days asked, each at ``rate`` tokens a second in
+    the best of the layouts tried, ``layout``; ``goodput`` is the useful share of its time. ``precision`` is that of
+    training.
+    """
+
+    question: Question
+    form: dict[str, float]
+    chips: float = 0.0
+    rate: float = 0.0
+    goodput: float = 1.0
+    layout: Mapping[str, int] | None = None
+
+    @property
+    def chip(self) -> configs.ChipFacts:
+        """The chip to train on."""
+        return self.question.chip
+
+
+class Schools:
+    """The chips that a scenario may train on, in the days that it says or in ``days``."""
+
+    def __init__(self, scenario: Scenario, days: float | None = None):
+        self.scenario = scenario
+        self.days: float = days or scenario.settings["train_days"]
+        self.questions = [self._question(chip) for chip in scenario.training_chips]
+        self.joules = scenario.settings["objective"] == "joules"
+
+    def _question(self, chip: configs.ChipFacts) -> Question:
+        price = self.scenario.settings.get("chip_usd_per_hour")
+        asked = {"params": 1e10, "tokens": 1e12, "chip": chip.id, "days": self.days}
+        asked |= {"precision": self.scenario.settings["train_precision"]}
+        return Question.of(asked | ({} if price is None else {"chip_usd_per_hour": price}))
+
+    def rough(self) -> School:
+        """Return the cheapest chip at the utilisation of published runs, to begin with: 6 N D and no failures."""
+        found = []
+        for question in self.questions:
+            peak = question.chip.peak_flops_per_s[question.precision]
+            log = float(np.log(6.0 * REFERENCE[0] * REFERENCE[1] / (peak * 0.4)))
+            form = {"log": log, "params_exponent": 1.0, "tokens_exponent": 1.0, **self._prices(question)}
+            found.append(School(question, form))
+        return min(found, key=lambda one: self._cost(one, *np.log(REFERENCE)))
+
+    def match(self, log_N: float, log_D: float, most: float = np.inf) -> School | None:
+        """Return the best chip with its form round a plan, on at most so many chips; None where no layout does."""
+        found = [self._matched(question, log_N, log_D) for question in self.questions]
+        able = [one for one in found if one is not None and one.chips <= most]
+        return min(able, key=lambda one: self._cost(one, log_N, log_D)) if able else None
+
+    def days_for(self, log_N: float, log_D: float, most: float, longest: float) -> float | None:
+        """Return about the fewest days, at most 2 % over them, in which at most so many chips train a plan; None where
+        ``longest`` do not do."""
+        late, enough = self.days, self.days
+        while Schools(self.scenario, enough).match(log_N, log_D, most) is None:
+            late, enough = enough, 1.5 * enough
+            if enough > longest:
+                return None
+        while enough > 1.02 * late:
+            middle = float(np.sqrt(late * enough))
+            met = Schools(self.scenario, middle).match(log_N, log_D, most) is not None
+            late, enough = (late, middle) if met else (middle, enough)
+        return enough
+
+    def _cost(
+        self, one: School, log_N: float = float(np.log(REFERENCE[0])), log_D: float = float(np.log(REFERENCE[1]))
+    ):
+        form = one.form
+        log = form["log"] + form["params_exponent"] * (log_N - np.log(REFERENCE[0]))
+        log += form["tokens_exponent"] * (log_D - np.log(REFERENCE[1]))
+        return log + np.log(max(form["power_w" if self.joules else "usd_per_s"], 1e-30))
+
+    def _matched(self, question: Question, log_N: float, log_D: float, given: Any = None) -> School | None:
+        steps = np.array(list(product(np.log(_FACTORS), np.log(_FACTORS))))
+        told = self.told(question, log_N + steps[:, 0], log_D + steps[:, 1], given)
+        found = [_within(told, i, self.days, float(np.exp(log_D + step[1]))) for i, step in enumerate(steps)]
+        known = [i for i, one in enumerate(found) if one is not None]
+        middle = len(steps) // 2
+        centre = found[middle]
+        if centre is None:
+            return None
+        plane = np.stack([np.ones(len(known)), steps[known, 0], steps[known, 1]], axis=1)
+        logs = np.array([found[i][0] for i in known])  # type: ignore[index]
+        value, by_size, by_tokens = np.linalg.lstsq(plane, logs, rcond=None)[0]
+        size, tokens = (float(np.clip(slope, *_SLOPES)) for slope in (by_size, by_tokens))
+        log = float(value) - size * (log_N - np.log(REFERENCE[0])) - tokens * (log_D - np.log(REFERENCE[1]))
+        form = {"log": float(log), "params_exponent": size, "tokens_exponent": tokens, **self._prices(question)}
+        chips, nearest = float(np.exp(value)) / (self.days * DAY_S), centre[1]
+        goodput = float(told["goodput"][middle][nearest])
+        layout = _layout(question, int(told["layout"][middle][nearest]))
+        return School(question, form, chips, float(np.exp(log_D - value)) / goodput, goodput, layout)
+
+    def slopes(self, school: School, log_N: float, log_D: float) -> dict[str, float]:
+        """Return d ln(chip-seconds) / d ln(input) of a plan's run by input, layouts adapting: by differences."""
+        given = school.question.numbers()
+        out = {}
+        for name in (*(f"chip.{key}" for key in given["chip"]), *(f"bill.{key}" for key in _FAILURES)):
+            head, key = name.split(".")
+            logs = []
+            for factor in (1.0 - _STEP, 1.0 + _STEP):
+                moved = {**given, head: {**given[head], key: given[head][key] * factor}}
+                one = self._matched(school.question, log_N, log_D, moved)
+                logs.append(np.nan if one is None else log_chip_seconds(one.form, log_N, log_D))
+            slope = (logs[1] - logs[0]) / (np.log(1.0 + _STEP) - np.log(1.0 - _STEP))
+            out[name] = float(slope) if np.isfinite(slope) else 0.0
+        return out
+
+    def told(self, question: Question, log_N: np.ndarray, log_D: np.ndarray, given: Any = None) -> Any:
+        """Return rates and goodput of runs of these sizes on some numbers of a question's chips."""
+        arguments = self.arguments(question, log_N, log_D, given)
+        return compiled.program(_PROGRAM, *arguments)(*arguments)
+
+    def arguments(
+        self, question: Question, log_N: np.ndarray, log_D: np.ndarray, given: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Return what the compiled program takes; ``given`` stands in for the question's own numbers."""
+        given = given or question.numbers()
+        law = question.batch_law
+        run = ("sequence_tokens", "expert_load", "recomputed", "reversible", "overlapped", "narrow")
+        asked = {
+            "shape": dict(self.scenario.shape.fit),
+            "batch": {"coefficient": law.coefficient, "exponent": law.exponent},
+            "days": self.days,
+            "run": {name: given[name] for name in run},
+        }
+        machine = {name: given[name] for name in ("device", "chip", "trainer", "older", "bill")}
+        grid = {
+            "points": {"log_N": log_N, "log_D": log_D},
+            "shapes": _columns(("tp", "cp", "ep", "micro_batch"), _SHAPES),
+            "spreads": _columns(("pp", "vp", "sharded", "zero_bubble"), _spreads(question)),
+            "chips": np.array(_CHIPS),
+        }
+        return asked, machine, grid
+
+    def programs(self) -> list[compiled.Program]:
+        """Return the programs behind `match`, to be prepared beside others."""
+        zero = np.zeros(len(_FACTORS) ** 2)
+        return list(
+            {
+                id(p): p for p in (compiled.program(_PROGRAM, *self.arguments(q, zero, zero)) for q in self.questions)
+            }.values()
+        )
+
+    def _prices(self, question: Question) -> dict[str, float]:
+        usd = 0.0 if question.usd_per_hour is None else question.usd_per_hour / 3600.0
+        return {"usd_per_s": usd, "power_w": question.chip.power_w}
+
+
+def log_chip_seconds(form: Mapping[str, float], log_N: float, log_D: float) -> float:
+    """Return ln of the chip-seconds that a form gives a run, as `planner.training.run.TrainingForm` does."""
+    sizes = log_N - np.log(REFERENCE[0]), log_D - np.log(REFERENCE[1])
+    return float(form["log"] + form["params_exponent"] * sizes[0] + form["tokens_exponent"] * sizes[1])
+
+
+def _spreads(question: Question) -> list[tuple[int, ...]]:
+    """Return the spreads tried, with weights cut over copies where the trainer always does."""
+    return [(pp, vp, 1, zero) for pp, vp, _, zero in _SPREADS] if question.trainer.sharded else _SPREADS
+
+
+def _layout(question: Question, number: int) -> dict[str, int]:
+    """Return the layout that the compiled program calls ``number``; data parallelism takes the rest of the chips."""
+    spreads = _spreads(question)
+    shape, spread = _SHAPES[number // len(spreads)], spreads[number % len(spreads)]
+    return dict(
+        zip(("tp", "cp", "ep", "micro_batch", "pp", "vp", "sharded", "zero_bubble"), (*shape, *spread), strict=True)
+    )
+
+
+def _within(told: Mapping[str, Any], i: int, days: float, tokens: float) -> tuple[float, int] | None:
+    """Return ln of the chip-seconds of a run that takes ``days``, between the numbers of chips tried, and which of them
+    is nearest; None where no number does. Where fewer than the fewest would do, those are taken."""
+    rates, goodput, chips = (np.asarray(told[name][i]) for name in ("rates", "goodput", "chips"))
+    fits = np.flatnonzero(rates > 0)
+    if not len(fits):
+        return None
+    chip_s, counts = np.log(tokens / (rates[fits] * goodput[fits])), np.log(chips[fits])
+    late = chip_s - counts - np.log(days * DAY_S)  # ln of days over those asked: falls with chips
+    if late[-1] > 0.0:
+        return None
+    where = float(np.interp(0.0, -late, counts))
+    return float(np.interp(where, counts, chip_s)), int(fits[np.argmin(np.abs(counts - where))])
+
+
+def _columns(names: Sequence[str], rows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+    table = np.array(rows, dtype=float)
+    return {name: table[:, i] for i, name in enumerate(names)}
