@@ -112,6 +112,9 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
         within = capped(planner, given, solved) if bought is None else _spent(planner, given, solved)
         if isinstance(within, Infeasible):
             return Outcome(scenario, choices, infeasible=within)
+        if not within["found"]:
+            whose = f"even the smallest model that is trained to this quality in {planner.schools.days:g} days"
+            return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, within["caps"], whose, known))
         solved = within
     split = float(solved["split"])
     own = planner.condensed.of(int(solved["lane"]))

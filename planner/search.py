@@ -302,7 +302,12 @@ class Planner:
         def once(residuals: Any, lone: np.ndarray) -> dict[str, Any]:
             return self._run("best_loss", given, self.stacked, self._purse(residuals, lone))
 
-        return self.condensed.settle(given, once, 2)
+        def rematch(found: dict[str, Any], move: bool) -> float:
+            lane, of = int(found["lane"]), found["lanes"]
+            bought = bool(found["lanes_ok"][lane])
+            return self._moved("plan", float(of["log_N"][lane]), float(of["log_D"][lane]), move) if bought else 0.0
+
+        return self.condensed.settle(given, once, 2, rematch=rematch)
 
 
 def _columns(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,10 +6,9 @@ the times are given: three monomials of (N, B), as the planner ended with.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from statistics import median
 from typing import Any, NamedTuple
 
 import cvxpy as cp
@@ -38,17 +37,6 @@ def engine_on(chip: configs.ChipFacts) -> dict[str, Any]:
     return {**facts.profile, **facts.limits, "kv": facts.kernels["kv"]}
 
 
-@cache
-def mfu_of(name: str) -> float:
-    """Return a chip's bf16 training MFU if 5 runs stand behind it, else its vendor's median, else everybody's."""
-    rows = {i: (c.vendor, c.tables.get("training_mfu", {}).get("bf16", {"rows": 0})) for i, c in CHIPS.items()}
-    good = {i: (vendor, row["value"]) for i, (vendor, row) in rows.items() if row["rows"] >= 5}
-    if name in good:
-        return good[name][1]
-    kin = [value for vendor, value in good.values() if vendor == CHIPS[name].vendor]
-    return median(kin or [value for _, value in good.values()])
-
-
 @dataclass(frozen=True)
 class Ask:
     """A scenario's numbers, read from settings that leave nothing to defaults."""
@@ -66,6 +54,7 @@ class Ask:
     alpha: float
     beta: float
     reducible: float  # what the target loss leaves above E
+    training: Mapping[str, float] | None = None  # the run's form, which the planner matched to trained layouts
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> "Ask":
@@ -94,6 +83,13 @@ class Ask:
         left = self.reducible - self.B * tokens**-self.beta
         return (self.A / left) ** (1 / self.alpha) if left > 0 else np.inf
 
+    def training_usd(self, N, D):
+        """Return the dollars of the training run: chip-seconds as a monomial, at the price of the chip it runs on."""
+        form = self.training
+        assert form is not None
+        sizes = (N * 1e-10) ** form["params_exponent"] * (D * 1e-12) ** form["tokens_exponent"]
+        return form["usd_per_s"] * np.exp(form["log"]) * sizes
+
     def tokens(self, N):
         """Return the training tokens that reach the loss with N parameters; infinite where none do."""
         left = self.reducible - self.A * N**-self.alpha
@@ -109,10 +105,6 @@ class Choice:
     stages: int
     precision: str
     usd_per_hour: float
-
-    def training_usd(self, N, D):
-        """Return the dollars of the training run, 6 N D FLOPs at the chip's bf16 MFU."""
-        return self.usd_per_hour / 3600 * 6 / (self.chip.peak_flops_per_s["bf16"] * mfu_of(self.chip.id)) * N * D
 
     def replica_usd(self, ask: Ask) -> float:
         """Return the dollars of one replica for the whole life."""
@@ -204,7 +196,7 @@ def cost(ask: Ask, choice: Choice, left: Left, N, D, B):
     at = serve(ask, choice, left, N, B)
     fleet = np.maximum(peak_rate(ask) * at.request_s, 1.0) * choice.replica_usd(ask)
     over = np.log(np.maximum.reduce([at.tpot_s / ask.tpot_s, at.ttft_s / ask.ttft_s, at.memory, at.slots + 0.0 * N]))
-    return choice.training_usd(N, D) + fleet, over
+    return ask.training_usd(N, D) + fleet, over
 
 
 def slack(ask: Ask, choice: Choice, left: Left) -> float:
@@ -264,7 +256,7 @@ def solve(ask: Ask, choice: Choice, left: Left, lone: bool) -> Plan | None:
         limits.append(R <= 1)
     if slack(ask, choice, left) <= 0:  # the planner's bound says whether there is a plan, and holds no optimum back
         limits.append(tera <= MOST_TOKENS / 1e12)
-    program = cp.Problem(cp.Minimize(choice.training_usd(1e9, 1e12) / unit * giga * tera + R), limits)
+    program = cp.Problem(cp.Minimize(ask.training_usd(1e9 * giga, 1e12 * tera) / unit + R), limits)
     for settings in _ATTEMPTS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that an answer may be inaccurate: it is not used then

@@ -7,6 +7,7 @@ reproduce it.
 
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,7 @@ class Solved:
         planner = Planner(scenario, enumerate_choices(scenario))
         planner._narrow = lambda *_: None  # moves a lone replica's batch, where costs are flat
         self.found = planner.solve(planner.given)
+        self.ask = replace(self.ask, training=dict(planner.training["plan"]))
         self.residuals = [planner.condensed.of(int(lane)) for lane in self.found["own_lanes"]]
         self.lone = [int(lane) >= len(planner.valid) for lane in self.found["own_lanes"]]
         names = [(c.chip.id, c.n_chips, c.stages, c.precision) for c in planner.choices]

@@ -12,6 +12,7 @@ from planner.plan import Planner
 from planner.report.document import document
 from planner.report.elasticities import elasticities
 from planner.scenario import Scenario
+from planner.schooling import log_chip_seconds
 from planner.slopes import moved
 
 H = 1e-4  # relative step: the third-order term it leaves is below 1e-6 for curvatures met here
@@ -24,7 +25,14 @@ QUESTIONS = {
     "flops": {"lifetime_tokens": 1e13, "objective": "flops"},
     "target": {"lifetime_tokens": 1e15, "target_loss": 2.0, "law": "hoffmann-2022"},
     "budget": {"lifetime_tokens": 1e13, "budget_usd": 1e7, "chips": ["h100-sxm"]},
-    "across domains": {"lifetime_tokens": 1e14, "quality_like": 3e12, "chips": ["h100-sxm"], "tpot_ms": 200},
+    "across domains": {
+        "lifetime_tokens": 1e14,
+        "quality_like": 3e12,
+        "train_days": 2000,
+        "chips": ["h100-sxm"],
+        "tpot_ms": 200,
+    },
+    "trained elsewhere": {"lifetime_tokens": 1e14, "train_on": ["h200-sxm"], "chips": ["h100-sxm"]},
 }
 
 
@@ -43,7 +51,7 @@ def _settled(question):
     if planner.budget is not None:
         found = planner.best_loss(given)
         held = planner.condensed.residuals
-        given = scenario.numbers(target_loss=float(np.where(found["ok"] > 0, found["loss_nats"], np.inf).min()))
+        given = planner.numbers(target_loss=float(np.where(found["ok"] > 0, found["loss_nats"], np.inf).min()))
     solved = planner.solve(given, bought=found)
     return planner, solved, held
 
@@ -63,6 +71,28 @@ def _shifted(planner, solved, residuals, name, factor):
     return out
 
 
+def _train(planner, point, form, name, factor):
+    """Move a training run's form as one input moves it: its price at once, its chip-seconds by the slope of a step of
+    5 % over layouts chosen anew."""
+    school = planner.school
+    head, *key = name.split(".")
+    if key[-1] in ("usd_per_s", "power_w"):
+        form[key[-1]] *= factor
+    inputs = [("bill" if head == "failures" else "chip", key[-1])]
+    if key[0] == "peak_flops_per_s":
+        wide = [("chip", "wide_flops_per_s")] if key[1] == "bf16" else []
+        inputs = wide + ([("chip", "narrow_flops_per_s")] if key[1] == school.question.precision else [])
+    given = school.question.numbers()
+    for table, one in inputs:
+        if one in given[table] and one not in ("usd_per_chip_s", "power_w"):
+            logs = []
+            for step in (0.95, 1.05):
+                moved = {**given, table: {**given[table], one: given[table][one] * step}}
+                matched = planner.schools._matched(school.question, point[0], point[1], moved)
+                logs.append(log_chip_seconds(matched.form, point[0], point[1]))
+            form["log"] += (logs[1] - logs[0]) / math.log(1.05 / 0.95) * math.log(factor)
+
+
 def _resolved(settled, name, factor, kernels):
     """Return ln(objective) of the whole question solved anew with one input scaled.
 
@@ -72,7 +102,7 @@ def _resolved(settled, name, factor, kernels):
     planner, solved, held = settled
     paths = {"tpot_ms": "tpot_s", "ttft_ms": "ttft_s", "lifetime_days": "lifetime_s"}
     path = paths.get(name, name)
-    path = "chip.usd_per_s" if path == "chip.usd_per_hour" else path
+    path = path.replace("usd_per_hour", "usd_per_s")
     lone = (np.arange(len(planner.valid)) == int(solved["lane"]) - len(planner.valid)).astype(float)
     residuals = held or planner.condensed.residuals
     if kernels:
@@ -80,7 +110,10 @@ def _resolved(settled, name, factor, kernels):
     given, stacked, budget = deepcopy(planner.given), deepcopy(planner.stacked), planner.budget
     tree = stacked if path.startswith(("chip.", "precision.", "engine.")) else given
     machines_only = path in ("chip.link_bytes_per_s", "chip.scale_out_bytes_per_s")
-    if path != "budget_usd" and not machines_only:
+    here = planner.school.chip.id == planner.choices[int(solved["best"])].chip.id
+    if path.startswith(("failures.", "chip." if here else "train_chip.")):
+        _train(planner, solved["points"][0], given["training"]["plan"], path, factor)
+    if path != "budget_usd" and not machines_only and not path.startswith(("failures.", "train_chip.")):
         _set(tree, path, factor)
     if budget is not None:
         purse = planner._purse(residuals, lone) | {"budget": budget * (factor if path == "budget_usd" else 1.0)}

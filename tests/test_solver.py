@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from training_form import TRAINING
 
 from hw import total
 from planner import compiled, plan
@@ -28,7 +29,7 @@ RESIDUALS = {
 def problem_and_role(asked, index=0, lone=0.0):
     scenario = Scenario.of(asked)
     choice = enumerate_choices(scenario)[index]
-    return Problem.of(scenario.numbers(), choice.numbers(), RESIDUALS), Role(1.0, lone, 0.0)
+    return Problem.of({**scenario.numbers(), "training": TRAINING}, choice.numbers(), RESIDUALS), Role(1.0, lone, 0.0)
 
 
 def test_posynomials_are_the_model_exactly():
@@ -121,7 +122,7 @@ def test_many_questions_at_once_equal_one_by_one():
     n = 150  # more than one block, and not a whole number of them
     picked = rng.integers(0, len(choices), n)
     tokens, sizes = 10 ** rng.uniform(9, 17, n), 10 ** rng.uniform(9, 11.5, n)
-    given = jax.tree.map(lambda a: np.full(n, a, float), scenario.numbers())
+    given = jax.tree.map(lambda a: np.full(n, a, float), {**scenario.numbers(), "training": TRAINING})
     given |= {"lifetime_tokens": tokens, "quality_like": sizes}
     rows = _stack([choices[i].numbers() for i in picked])
     residuals = jax.tree.map(lambda a: np.full(n, a, float), RESIDUALS)
@@ -133,7 +134,7 @@ def test_many_questions_at_once_equal_one_by_one():
         asked = {"lifetime_tokens": tokens[i], "quality_like": sizes[i], "chips": chips}
         lone = (np.arange(len(planner.valid)) == picked[i]).astype(float)
         question = planner._question(every, lone)
-        alone = planner._run("solve", Scenario.of(asked).numbers(), planner.stacked, question)
+        alone = planner._run("solve", {**Scenario.of(asked).numbers(), "training": TRAINING}, planner.stacked, question)
         assert bool(found["ok"][i]) == bool(alone["ok"][picked[i]])
         if found["ok"][i]:
             assert found["objective"][i] == pytest.approx(alone["objective"][picked[i]], rel=1e-9)
@@ -159,7 +160,7 @@ def test_one_program_serves_every_question(monkeypatch):
     ):
         plan.optimize(Scenario.of(asked))
     names = ["answer:differentiate", "answer:solve", "answer:tell", "condense:residuals"]
-    assert sorted(built) == [f"planner.optimize.{name}" for name in names]
+    assert sorted(built) == [*(f"planner.optimize.{name}" for name in names), "planner.train.programs:plan"]
 
 
 def test_a_damaged_cache_is_rebuilt(tmp_path, monkeypatch):
@@ -167,7 +168,7 @@ def test_a_damaged_cache_is_rebuilt(tmp_path, monkeypatch):
     compiled._known.cache_clear()
     first = plan.optimize(Scenario.of({"lifetime_tokens": 1e15})).value("total_usd")
     files = list((tmp_path / "cache").glob("*.executable"))
-    assert len(files) == 4
+    assert len(files) == 5
     for file in files:
         file.write_bytes(b"not an executable")
     compiled._known.cache_clear()

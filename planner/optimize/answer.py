@@ -281,7 +281,7 @@ def best_loss(given: Mapping[str, Any], choices: Mapping[str, Any], question: Ma
         "ok": ok,
         "busy": busy,
         "floor": floor[:n],
-        "lanes": {"log_N": solution.x[0], "log_B": solution.x[2]},
+        "lanes": {"log_N": solution.x[0], "log_D": solution.x[1], "log_B": solution.x[2]},
         "lanes_ok": holds,
         "least_log_N": zero + jnp.log(MIN_PARAMS),
         "unsettled": (active[:n] & ~holds[:n] & ~holds[n:]).sum(),

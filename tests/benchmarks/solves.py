@@ -41,6 +41,11 @@ RESIDUALS = {  # of about the size that kernels take beyond their rooflines
 }
 
 
+# A training run's form of about that of a 10B model on H100.
+FORM = {"log": 18.7, "params_exponent": 0.96, "tokens_exponent": 1.03, "usd_per_s": 3.99 / 3600, "power_w": 700.0}
+TRAINING = {"plan": FORM, "baseline": FORM}
+
+
 def questions(n: int):
     """Return n seeded random scenarios, each on a random choice, as stacked numbers and as settings."""
     rng = np.random.default_rng(20260822)
@@ -57,7 +62,9 @@ def questions(n: int):
         }
         for _ in range(n)
     ]
-    given = _stack([Scenario({**Scenario.of(base).settings, **s}).numbers() for s in settings[:1]])
+    given = _stack(
+        [Scenario({**Scenario.of(base).settings, **s}).numbers() | {"training": TRAINING} for s in settings[:1]]
+    )
     given = jax.tree.map(lambda a: np.repeat(a, n), given)
     for name, scale in (("lifetime_tokens", 1.0), ("quality_like", 1.0)):
         given[name] = scale * np.array([s[name] for s in settings])
