@@ -59,5 +59,7 @@ from .shapes import load_shape as load_shape
 from .trainers import TRAINING_RESIDUALS as TRAINING_RESIDUALS
 from .trainers import TrainerFacts as TrainerFacts
 from .trainers import load_trainer as load_trainer
+from .units import DAY_S as DAY_S
+from .units import HOUR_S as HOUR_S
 from .workloads import WorkloadFacts as WorkloadFacts
 from .workloads import load_workload as load_workload

@@ -8,6 +8,7 @@ from .errors import ConfigError
 from .loader import Number, Table, Text, read_toml
 
 VARIABLES = ("loss", "tokens", "flops")
+_WORDS = {"loss": "a loss of {:.4g} nats", "tokens": "{:.3g} training tokens", "flops": "{:.3g} training FLOPs"}
 _SCHEMA = {
     "name": Text(),
     "kind": Text(("critical", "optimal")),
@@ -54,6 +55,19 @@ class BatchLawFacts:
     conventions: str
     caveat: str
     tables: dict[str, Any]
+
+    def batch_tokens(self, variable: float) -> float:
+        """Return the law's batch in tokens: the best one of an optimal law, or where a critical law draws its line."""
+        return self.coefficient * variable**self.exponent
+
+    def outside(self, value: float) -> str:
+        """Return a sentence if ``value``, in the law's variable, lies outside the runs behind the law, else nothing."""
+        low, high = self.valid
+        if low <= value <= high:
+            return ""
+        edge, bound = ("above", high) if value > high else ("below", low)
+        what = _WORDS[self.variable].format(value)
+        return f"{what} is {edge} the fitted range of batch law {self.id} ({bound:.3g}): the law extrapolates."
 
 
 def load_batch_law(name: str) -> BatchLawFacts:

@@ -6,8 +6,8 @@ from typing import Any
 from .catalog import ids, path_of
 from .errors import ConfigError, nearest
 from .loader import Names, Number, Table, Text, read_toml
+from .units import DAY_S
 
-_DAY_S = 86400.0
 _COUNTED = ("count", "chips", "days")
 _RATED = ("per_1000_server_days", "chips_per_server")
 _SCHEMA = {
@@ -78,7 +78,7 @@ def load_failures(name: str) -> FailureFacts:
         name=raw["name"],
         chips=tuple(raw["chips"]),
         chip_mtbf_s=_chip_mtbf_s(str(path), raw["interruptions"]),
-        planned_s=planned["days"] * _DAY_S / planned["count"] if planned else None,
+        planned_s=planned["days"] * DAY_S / planned["count"] if planned else None,
         restart_s=(restart["low_s"], restart["high_s"]) if restart else None,
         storage_bytes_per_s=raw["storage"]["gb_per_s"] * 1e9 if "storage" in raw else None,
         goodput=raw["reported"]["goodput"] if "reported" in raw else None,
@@ -95,9 +95,9 @@ def failures_of(chip: str) -> tuple[str, ...]:
 def _chip_mtbf_s(file: str, found: dict[str, Any]) -> float:
     given = {key for key in (*_COUNTED, *_RATED) if key in found}
     if given == set(_COUNTED):
-        return found["chips"] * found["days"] * _DAY_S / found["count"]
+        return found["chips"] * found["days"] * DAY_S / found["count"]
     if given == set(_RATED):
-        return found["chips_per_server"] * 1000.0 * _DAY_S / found["per_1000_server_days"]
+        return found["chips_per_server"] * 1000.0 * DAY_S / found["per_1000_server_days"]
     said = ", ".join(key for key in (*_COUNTED, *_RATED) if key in given) or "none"
     raise ConfigError(
         f"{file}: interruptions must hold all of {', '.join(_COUNTED)} or all of {', '.join(_RATED)} and no others: "

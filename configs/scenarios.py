@@ -98,6 +98,14 @@ TRAIN_SETTINGS = {
     "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
     "failures": Text(required=False),
     "pue": Number("building's power over the boards'", 1.0, 5.0, required=False),
+    "rollout_tokens": Number("tokens generated", 1e3, 1e18, required=False),
+    "trained_fraction": Number("share of the rollouts", 0.0, 1.0, required=False),
+    "scoring_passes": Number("forward passes over a rollout", 0.0, 100.0, required=False),
+    "busy_fraction": Number("share of the generating chips' time", 0.01, 1.0, required=False),
+    "rollout_input_tokens": Number("tokens per prompt", 1.0, 1e8, required=False),
+    "rollout_output_tokens": Number("tokens per answer", 1.0, 1e8, required=False),
+    "inference_tokens": Number("tokens served over the model's life", 1e3, 1e20, required=False),
+    "used_probability": Number("chance that the model comes into use", 1e-6, 1.0, required=False),
     "export": Text(("megatron", "maxtext", "torchtitan"), required=False),
 }
 _DESCRIBED = {"name": Text(required=False), "source": Text(required=False), "note": Text(required=False)}

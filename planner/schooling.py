@@ -10,10 +10,9 @@ import numpy as np
 import configs
 
 from . import compiled
-from .economics.training_bill import DAY_S
 from .scenario import Scenario
 from .train.question import Question
-from .training.run import REFERENCE
+from .training.names import REFERENCE
 
 _PROGRAM = "planner.train.programs:plan"
 # Points round a plan, as factors of size and tokens: a plane through their logarithms has value and slopes.
@@ -72,7 +71,7 @@ class Schools:
             log = float(np.log(6.0 * REFERENCE[0] * REFERENCE[1] / (peak * 0.4)))
             form = {"log": log, "params_exponent": 1.0, "tokens_exponent": 1.0, **self._prices(question)}
             found.append(School(question, form))
-        return min(found, key=lambda one: self._cost(one, *np.log(REFERENCE)))
+        return min(found, key=lambda one: self._cost(one, float(np.log(REFERENCE[0])), float(np.log(REFERENCE[1]))))
 
     def match(self, log_N: float, log_D: float, most: float = np.inf) -> School | None:
         """Return the best chip with its form round a plan, on at most so many chips; None where no layout does."""
@@ -94,13 +93,10 @@ class Schools:
             late, enough = (late, middle) if met else (middle, enough)
         return enough
 
-    def _cost(
-        self, one: School, log_N: float = float(np.log(REFERENCE[0])), log_D: float = float(np.log(REFERENCE[1]))
-    ):
-        form = one.form
-        log = form["log"] + form["params_exponent"] * (log_N - np.log(REFERENCE[0]))
-        log += form["tokens_exponent"] * (log_D - np.log(REFERENCE[1]))
-        return log + np.log(max(form["power_w" if self.joules else "usd_per_s"], 1e-30))
+    def _cost(self, one: School, log_N: float, log_D: float) -> float:
+        """Return ln of what the run costs by the objective; dollars where flops are asked for, for the bill."""
+        rate = one.form["power_w" if self.joules else "usd_per_s"]
+        return log_chip_seconds(one.form, log_N, log_D) + float(np.log(max(rate, 1e-30)))
 
     def _matched(self, question: Question, log_N: float, log_D: float, given: Any = None) -> School | None:
         steps = np.array(list(product(np.log(_FACTORS), np.log(_FACTORS))))
@@ -117,7 +113,7 @@ class Schools:
         size, tokens = (float(np.clip(slope, *_SLOPES)) for slope in (by_size, by_tokens))
         log = float(value) - size * (log_N - np.log(REFERENCE[0])) - tokens * (log_D - np.log(REFERENCE[1]))
         form = {"log": float(log), "params_exponent": size, "tokens_exponent": tokens, **self._prices(question)}
-        chips, nearest = float(np.exp(value)) / (self.days * DAY_S), centre[1]
+        chips, nearest = float(np.exp(value)) / (self.days * configs.DAY_S), centre[1]
         goodput = float(told["goodput"][middle][nearest])
         layout = _layout(question, int(told["layout"][middle][nearest]))
         return School(question, form, chips, float(np.exp(log_D - value)) / goodput, goodput, layout)
@@ -206,7 +202,7 @@ def _within(told: Mapping[str, Any], i: int, days: float, tokens: float) -> tupl
     if not len(fits):
         return None
     chip_s, counts = np.log(tokens / (rates[fits] * goodput[fits])), np.log(chips[fits])
-    late = chip_s - counts - np.log(days * DAY_S)  # ln of days over those asked: falls with chips
+    late = chip_s - counts - np.log(days * configs.DAY_S)  # ln of days over those asked: falls with chips
     if late[-1] > 0.0:
         return None
     where = float(np.interp(0.0, -late, counts))

@@ -99,10 +99,10 @@ def test_an_optimal_law_has_no_critical_batch():
 
 def test_extrapolation_is_told():
     law = LAWS["kaplan-2020"]
-    assert b.batch_law_warnings(law, 4.0) == []
-    (below,) = b.batch_law_warnings(law, 1.9)
+    assert law.outside(4.0) == ""
+    below = law.outside(1.9)
     assert "a loss of 1.9 nats is below the fitted range of batch law kaplan-2020 (3)" in below
-    (above,) = b.batch_law_warnings(LAWS["step-law-2025"], 15e12)
+    above = LAWS["step-law-2025"].outside(15e12)
     assert "1.5e+13 training tokens is above" in above
 
 

@@ -117,7 +117,16 @@ def test_refusals_name_the_limit_and_what_would_do(words, limit, key, capsys):
         assert again["chips"] == nearest
     else:
         again = told(
-            capsys, "train", "--chip", "h100-sxm", "--tokens", "15T", "--model", words[1], "--days", str(nearest * 1.001)
+            capsys,
+            "train",
+            "--chip",
+            "h100-sxm",
+            "--tokens",
+            "15T",
+            "--model",
+            words[1],
+            "--days",
+            str(nearest * 1.001),
         )
         assert again["days"] <= nearest * 1.001
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import configs
 
+from ..train.asked import Asked
 from .values import InputError, flag_of
 
 _WHOLE = ("chips", "tp", "pp", "vp", "cp", "ep", "micro_batch")
@@ -22,7 +23,7 @@ def train(asked: dict[str, Any]) -> dict[str, Any]:
     from ..train.answer import train as answer_of
     from ..train.question import Question
 
-    answer = answer_of(Question.of(given), asked.get("export"))
+    answer = answer_of(Question.of(given), given.get("export"))
     if answer["status"] != "infeasible":
         answer["message"] = verdict(answer)
     return answer
@@ -53,6 +54,7 @@ def settings(asked: dict[str, Any]) -> dict[str, Any]:
         raise InputError("--tokens is missing: give the training tokens, for instance 15T")
     if "chips" not in out and "days" not in out:
         raise InputError("--chips is missing: give the chips of the run, or --days for as many as that takes")
+    Asked.of(out)
     # Names are looked up here as well, so that a mistyped one is told before jax is loaded.
     loads = {
         "chip": configs.load_chip,

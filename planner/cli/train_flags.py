@@ -90,6 +90,30 @@ class Train(Output):
     pue: Annotated[
         float | None, _flag("Power of the building over that of the chips' boards (default 1: at the board).", "RATIO")
     ] = None
+    rollout_tokens: Annotated[
+        float | None, _flag("Also cost reinforcement learning: tokens generated in it, such as 1T.", "TOKENS")
+    ] = None
+    trained_fraction: Annotated[
+        float | None, _flag("Share of the rollouts that is trained on (default 1).", "FRACTION")
+    ] = None
+    scoring_passes: Annotated[
+        float | None, _flag("Times that reward and reference models read each rollout (default 1).", "PASSES")
+    ] = None
+    busy_fraction: Annotated[
+        float | None,
+        _flag(
+            "Useful share of the generating chips' time, the rest waits for long answers (default 0.82).", "FRACTION"
+        ),
+    ] = None
+    rollout_input_tokens: Annotated[float | None, _flag("Prompt of a rollout (default 128).", "TOKENS")] = None
+    rollout_output_tokens: Annotated[float | None, _flag("Answer of a rollout (default 5671).", "TOKENS")] = None
+    inference_tokens: Annotated[
+        float | None,
+        _flag("Tokens the model will serve in its life: says how many of each kind would cost the same.", "TOKENS"),
+    ] = None
+    used_probability: Annotated[
+        float | None, _flag("Chance that the model comes into use at all (default 1).", "FRACTION")
+    ] = None
     export: Annotated[
         Literal["megatron", "maxtext", "torchtitan"] | None,
         _flag("Also print the settings that realise the layout in this software.", "{megatron,maxtext,torchtitan}"),

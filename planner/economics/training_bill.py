@@ -7,9 +7,6 @@ from hw import Scalar
 
 from ..training.goodput import Goodput, chips_for
 
-DAY_S = 86400.0
-HOUR_S = 3600.0
-
 
 def usd_per_chip_s(chip: configs.ChipFacts, mode: str | None = None) -> float:
     """Return the rental price in a mode of `configs.PRICE_MODES`, or in the one that the chip's file puts first.
@@ -17,7 +14,7 @@ def usd_per_chip_s(chip: configs.ChipFacts, mode: str | None = None) -> float:
     Raises:
         ConfigError: no such mode, or the chip has no price in it.
     """
-    return configs.price_of(chip, mode) / HOUR_S
+    return configs.price_of(chip, mode) / configs.HOUR_S
 
 
 class RunBill(eqx.Module):
@@ -39,11 +36,11 @@ class RunBill(eqx.Module):
 
     def days(self, chips: Scalar) -> Scalar:
         """Return days from start to end on ``chips``."""
-        return self.wall_s(chips) / DAY_S
+        return self.wall_s(chips) / configs.DAY_S
 
     def chips(self, days: Scalar) -> Scalar:
         """Return the fewest chips, a fraction, that are done in ``days``; infinity where failures let no number be."""
-        return chips_for(self.goodput, self.useful_chip_seconds / (days * DAY_S))
+        return chips_for(self.goodput, self.useful_chip_seconds / (days * configs.DAY_S))
 
     def chip_seconds(self, chips: Scalar) -> Scalar:
         """Return chips times seconds from start to end: what is paid for."""

@@ -3,10 +3,11 @@
 import math
 from typing import Any
 
-from ..economics.training_bill import DAY_S
+import configs
+
 from ..infeasible import CAPS, Infeasible
 from ..plan import BASELINE, BUILDABLE, PLAN, Outcome
-from ..runs.training_validation import bounds
+from ..runs.training_interval import bounds
 from .elasticities import elasticities, worth
 from .trust import at_quality, certificate, intervals, sources, total_of, unseen_chip, warnings
 from .units import percent
@@ -178,8 +179,8 @@ def training(outcome: Outcome) -> dict[str, Any] | None:
         return None
     params, tokens = outcome.value("params"), outcome.value("tokens")
     chip, question, days = school.chip, school.question, outcome.scenario.settings["train_days"]
-    chip_s = outcome.value("training_chip_s") if outcome.has_hardware else school.chips * days * DAY_S
-    chips = chip_s / (days * DAY_S)
+    chip_s = outcome.value("training_chip_s") if outcome.has_hardware else school.chips * days * configs.DAY_S
+    chips = chip_s / (days * configs.DAY_S)
     rate = tokens / (chip_s * school.goodput)
     low, high = bounds(question.trainer, chip, question.model, experts=False)
     split = {name: school.layout[name] for name in ("tp", "cp", "pp", "vp", "micro_batch")}

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from . import rollouts
 from .bars import bars, share_of
 from .tables import table
 from .units import dollars, energy, gigabytes, percent, say, seconds
@@ -40,18 +41,23 @@ def show(answer: dict[str, Any], console: Console) -> None:
             _layouts(answer),
             _curve(answer),
             _slopes(answer),
+            rollouts.bill(answer),
+            rollouts.equal(answer),
         ):
             if one is not None:
                 tell("")
                 tell(one)
         tell("")
-        for lead, line in _reasons(answer):
+        for lead, line in [*_reasons(answer), *rollouts.reasons(answer)]:
             tell(Text.assemble((lead, "bold"), " ", line))
     for warning in answer["warnings"]:
         tell(Text.assemble(("Note:", "yellow"), f" {warning[:1].upper()}{warning[1:]}"))
     if answer.get("export"):
         tell("")
         console.print(answer["export"]["text"], highlight=False, markup=False, soft_wrap=True)
+        tell("")
+        for note in answer["export"]["notes"]:
+            tell(Text.assemble(("Export:", "bold"), f" {note}"))
 
 
 def verdict(answer: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ from ..plan import PLAN, Outcome
 from ..runs.constants import is_timed
 from ..runs.interval import Interval, interval
 from ..scenario import DEFAULT_SOURCES
-from ..training.batch_size import batch_law_warnings
 from .units import say
 
 _MOST_TOKENS = 1e18  # as `planner.optimize.programs.MAX_TRAINING_TOKENS`
@@ -204,4 +203,5 @@ def _of_training(outcome: Outcome) -> list[str]:
     elif chip.id not in trainer.chips:
         seen = ", ".join(trainer.chips)
         out.append(f"{trainer.name} was fitted to training runs on {seen}, not on {chip.id}.")
-    return out + batch_law_warnings(question.batch_law, outcome.value("tokens"))
+    beyond = question.batch_law.outside(outcome.value("tokens"))
+    return [*out, beyond] if beyond else out

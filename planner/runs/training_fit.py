@@ -14,7 +14,7 @@ from hw.fit import fit_jit
 
 from ..model.decoder import Decoder
 from ..model.numbers import decoder_numbers
-from ..serving.formats import Recipe
+from ..serving.formats import training_recipe
 from ..serving.numbers import device_numbers
 from ..training.layout import TrainingLayout
 from ..training.step import StepTally, Trainer, tally
@@ -38,20 +38,12 @@ CENTRE = {
     "layer_s": 3e-5, "expert_layer_s": 6e-5, "expert_row_s": 2e-9, "overlap_fraction": 0.8, "step_s": 2e-2,
 }  # fmt: skip
 _SHARES = ("overlap_fraction",)  # at most one
-# Products in a narrow format, attention and the rest in bf16 (Micikevicius et al. 2022, arXiv:2209.05433).
-_RECIPES = {"bf16": "bf16", "fp8": "fp8", "int8": "int8", "fp4": "nvfp4"}
-
-
-def recipe_in(precision: str) -> Recipe:
-    """Return the formats of training in ``precision``: of the products; all else is bf16."""
-    name = _RECIPES[precision]
-    return Recipe(attention=name, dense=name, experts=name, kv="bf16")
 
 
 def numbers(run: TrainedRun, trainer: configs.TrainerFacts) -> dict[str, Any]:
     """Return a run as the nested dict that compiled programs take."""
     engine = configs.load_engine(trainer.kernels_like)
-    how = recipe_in(run.precision)
+    how = training_recipe(run.precision)
     return {
         "model": decoder_numbers(run.model),
         "params": run.model.params,

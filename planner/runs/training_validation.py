@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from math import hypot
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,10 @@ import numpy as np
 import configs
 
 from .compare import counted, errors
-from .run import Left, shape
+from .run import Left
 from .trained import TrainedRun
 from .training_fit import predict
+from .training_interval import bounds
 
 _BY: dict[str, Callable[[TrainedRun], str]] = {
     "chip": lambda run: run.chip.id,
@@ -54,47 +54,6 @@ def shipped() -> dict[str, Any]:
     """Return the errors that the shipped profiles state of the rows behind them, by trainer."""
     facts = [configs.load_trainer(name) for name in configs.ids("trainers")]
     return {"trainers": [{"trainer": one.id, "residuals": one.residuals} for one in facts]}
-
-
-def bounds(trainer: configs.TrainerFacts, chip: configs.ChipFacts, model: configs.ModelFacts, experts: bool) -> tuple[
-    float, float
-]:  # fmt: skip
-    """Return what measured over predicted throughput lies between in nine cases of ten, as logarithms.
-
-    Where chip and model were among the fitted rows these are the percentiles of their residuals; a chip, or a model,
-    that the fit did not see takes those of rows left out by chip, or by model; both, what either adds to the fitted
-    rows' is independent of the other.
-    """
-    kind = "experts" if experts else "dense"
-    seen = _table(trainer, kind)
-    tables = [seen]
-    if chip.id not in trainer.chips:
-        tables.append(_table(trainer, f"{kind}_unseen_chip"))
-    if not _knows(trainer, model):
-        tables.append(_table(trainer, f"{kind}_unseen_model"))
-    low, high = (_joined([max(sign * one[end], 0.0) for one in tables]) for sign, end in ((-1.0, "low"), (1.0, "high")))
-    return -low, high
-
-
-def _joined(sizes: Sequence[float]) -> float:
-    """Return errors together: what each adds to the first is independent of the others."""
-    first = sizes[0]
-    added = [max(size**2 - first**2, 0.0) ** 0.5 for size in sizes[1:]]
-    return hypot(first, *added)
-
-
-def _table(trainer: configs.TrainerFacts, name: str) -> dict[str, float]:
-    """Return a residual table: the trainer's, or that of the other kind of model."""
-    other = name.replace("experts", "dense") if "experts" in name else name.replace("dense", "experts")
-    found = trainer.residuals.get(name) or trainer.residuals.get(other)
-    if found is None:
-        raise configs.ConfigError(f"{trainer.id}: residuals.{name} is missing, without which no interval can be told")
-    return found
-
-
-def _knows(trainer: configs.TrainerFacts, model: configs.ModelFacts) -> bool:
-    known = (configs.load_model(name) for name in trainer.models if name in configs.ids("models"))
-    return model.id in trainer.models or any(shape(one) == shape(model) for one in known)
 
 
 def _inside(run: TrainedRun, ratio: float) -> bool:

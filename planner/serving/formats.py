@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+# Products in a narrow format, attention and the rest in bf16 (Micikevicius et al. 2022, arXiv:2209.05433).
+_TRAINED = {"bf16": "bf16", "fp8": "fp8", "int8": "int8", "fp4": "nvfp4"}
+
 
 class Recipe(NamedTuple):
     """Formats by role: projections of attention, dense feed-forward blocks, routed experts, KV cache."""
@@ -39,3 +42,9 @@ def recipe(precision: str, weights: str | None, latent: bool) -> Recipe:
         return RECIPES["mxfp4"]
     found = RECIPES[precision]
     return found._replace(attention="bf16") if precision == "fp4" and latent else found
+
+
+def training_recipe(precision: str) -> Recipe:
+    """Return the formats of training in ``precision``: of the products; all else is bf16."""
+    name = _TRAINED[precision]
+    return Recipe(attention=name, dense=name, experts=name, kv="bf16")

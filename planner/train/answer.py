@@ -7,13 +7,13 @@ import numpy as np
 
 import configs
 
-from ..economics.training_bill import DAY_S, HOUR_S
 from ..runs.trained import token_flops
 from ..training.states import RESERVED_FRACTION
-from . import space
+from . import rollouts, space
 from .chips import Found, find
 from .elasticities import elasticities
 from .export import block
+from .generation import MOST_CHIPS, Generation, fastest
 from .question import Question
 from .refusal import refuse
 from .trust import interval, warnings
@@ -22,13 +22,18 @@ _SHOWN = 8  # layouts, best first
 
 
 def train(question: Question, export: str | None = None) -> dict[str, Any]:
-    """Return the document that `train --json` prints; ``status`` is "infeasible" where no layout does.
+    """Return the document that `train --json` prints; ``status`` is "infeasible" where no layout does, or where
+    rollouts were asked for and no replica holds the model.
 
     ``export`` names the trainer, one of `planner.train.export.FRAMEWORKS`, whose settings realise the layout.
     """
     found = find(question)
     if not found.space.ways:
         return _head(question) | {"status": "infeasible", **refuse(question, found), "warnings": warnings(question)}
+    generation = fastest(question.served) if question.served else None
+    if question.rollouts and question.served and generation is None:
+        refused = rollouts.refuse(question.rollouts, question.served, MOST_CHIPS)
+        return _head(question) | {"status": "infeasible", **refused, "warnings": warnings(question)}
     ways = _distinct(found)[:_SHOWN]
     told = space.tell(question, [way for way, _ in ways])
     best = ways[0][0]
@@ -42,8 +47,20 @@ def train(question: Question, export: str | None = None) -> dict[str, Any]:
         "chips_considered": found.curve,
         "elasticities": elasticities(question, best),
         "export": block(export, question, best, answer) if export else None,
-        "warnings": warnings(question, best, answer),
+        **_rollouts(question, generation, answer),
+        "warnings": [*warnings(question, best, answer), *_rollout_warnings(question, generation)],
     }
+
+
+def _rollouts(question: Question, generation: Generation | None, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return what reinforcement learning costs and which tokens cost alike, None where neither was asked."""
+    if question.rollouts is None or generation is None:
+        return {"reinforcement": None, "equal_cost": None}
+    return rollouts.documents(question.rollouts, question.model, generation, answer)
+
+
+def _rollout_warnings(question: Question, generation: Generation | None) -> list[str]:
+    return rollouts.warnings(question.rollouts, generation) if question.rollouts and generation else []
 
 
 def _distinct(found: Found) -> list[tuple[space.Way, float]]:
@@ -118,17 +135,17 @@ def _body(question: Question, way: space.Way, told: Mapping[str, Any]) -> dict[s
         "model_flops_per_s_per_chip": flops * rate,
         "mfu": flops * rate / peak,
         "mfu_peak": question.precision,
-        "days": told["wall_s"] / DAY_S,
-        "chip_hours": told["chip_s"] / HOUR_S,
+        "days": told["wall_s"] / configs.DAY_S,
+        "chip_hours": told["chip_s"] / configs.HOUR_S,
         "training_flops": flops * question.tokens,
         "usd": usd,
         "usd_per_hour": question.usd_per_hour,
         "price_basis": question.price_basis,
-        "usd_by_price": _by_mode(question, told["chip_s"] / HOUR_S),
+        "usd_by_price": _by_mode(question, told["chip_s"] / configs.HOUR_S),
         "joules": told["joules"],
         "goodput": {
             "fraction": told["goodput"],
-            "hours_between_failures": told["mtbf_s"] / HOUR_S,
+            "hours_between_failures": told["mtbf_s"] / configs.HOUR_S,
             "checkpoint_interval_s": told["checkpoint_interval_s"],
             "checkpoint_s": told["checkpoint_s"],
             "basis": question.failures.name,
@@ -141,7 +158,7 @@ def _body(question: Question, way: space.Way, told: Mapping[str, Any]) -> dict[s
         },
         "breakdown": sorted(({"op": op, "seconds": s} for op, s in parts.items()), key=lambda row: -row["seconds"]),
         "passes_s": told["parts"],
-        "interval": interval(question, rate, told["wall_s"] / DAY_S, usd),
+        "interval": interval(question, rate, told["wall_s"] / configs.DAY_S, usd),
     }
 
 
@@ -169,7 +186,7 @@ def _layout_row(question: Question, way: space.Way, told: Mapping[str, Any]) -> 
         "chips": way.chips,
         "tokens_per_s_per_chip": told["tokens_per_s_per_chip"],
         "step_s": told["step_s"],
-        "days": told["wall_s"] / DAY_S,
+        "days": told["wall_s"] / configs.DAY_S,
         "usd": usd,
         "used_bytes": told["used_bytes"],
         "recomputed_fraction": told["recomputed"],

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..economics.training_bill import DAY_S
+import configs
+
 from . import space
 from .question import Question
 
@@ -55,7 +56,7 @@ def _powers(question: Question) -> tuple[list[int], list[int]]:
     """Return powers of two as numbers of chips: from those that do it at their peak up, and all others."""
     assert question.days is not None
     busy_s = 6.0 * question.model.active_params * question.tokens / question.chip.peak_flops_per_s[question.precision]
-    least = busy_s / (question.days * DAY_S)
+    least = busy_s / (question.days * configs.DAY_S)
     every = [2**k for k in range(space.MOST_CHIPS.bit_length())]
     likely = [n for n in every if least <= n <= _WASTE * least]
     return likely, [n for n in every if n not in likely]

@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+import configs
 from hw import Scalar
 
-from ..economics.training_bill import DAY_S, RunBill
+from ..economics.training_bill import RunBill
 from ..model.decoder import Decoder
 from ..model.transformer import ShapeLaw
 from ..training.batch_size import BatchLaw
@@ -149,7 +150,7 @@ def plan(asked: Mapping[str, Any], machine: Mapping[str, Any], grid: Mapping[str
             "sequences": batch / asked["run"]["sequence_tokens"],
         }
         busy_s = 6.0 * model.params * tokens / machine["chip"]["narrow_flops_per_s"]
-        typical = busy_s / (TYPICAL_MFU * asked["days"] * DAY_S)
+        typical = busy_s / (TYPICAL_MFU * asked["days"] * configs.DAY_S)
 
         def one(shape: Mapping[str, Any], spread: Mapping[str, Any], chips: Scalar) -> Scalar:
             dp = chips / (shape["tp"] * shape["cp"] * spread["pp"])

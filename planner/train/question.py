@@ -8,13 +8,14 @@ from typing import Any
 
 import configs
 
-from ..economics.training_bill import HOUR_S
+from ..estimate.question import Question as Served
 from ..estimate.question import model_asked
 from ..model.numbers import decoder_numbers
 from ..runs.constants import kernels
-from ..runs.training_fit import recipe_in
+from ..serving.formats import training_recipe
 from ..serving.numbers import device_numbers
-from ..training.batch_size import BatchLaw, CriticalBatchLaw
+from .asked import Asked
+from .rollouts import served
 
 TRAINER = "megatron"  # where a chip's vendor has none of its own
 BATCH_LAW, CRITICAL_LAW = "step-law-2025", "zhang-2024"
@@ -34,7 +35,8 @@ class Question:
 
     ``chips`` or ``days`` may be None, not both. ``sequences`` is the global batch asked for; ``batch_given`` says
     whether it was, or a batch law's. ``recomputed`` is below 0 where memory is to decide. ``prices`` are US dollars per
-    chip-hour by mode, ``usd_per_hour`` the one that counts, None without any.
+    chip-hour by mode, ``usd_per_hour`` the one that counts, None without any. ``rollouts`` and ``served`` are what
+    reinforcement learning and serving are asked, None where they are not.
     """
 
     model: configs.ModelFacts
@@ -61,6 +63,8 @@ class Question:
     usd_per_hour: float | None
     price_basis: str
     pue: float
+    rollouts: Asked | None = None
+    served: Served | None = None
 
     @classmethod
     def of(cls, asked: Mapping[str, Any]) -> "Question":
@@ -88,6 +92,7 @@ class Question:
             )
         sequences = _usual_batch(law, model, asked["tokens"]) / sequence if batch is None else batch / sequence
         usd, basis = _price(asked, chip)
+        rollouts = Asked.of(asked)
         return cls(
             model=model,
             generic=generic,
@@ -114,6 +119,8 @@ class Question:
             usd_per_hour=usd,
             price_basis=basis,
             pue=asked.get("pue", 1.0),
+            rollouts=rollouts,
+            served=served(asked, chip, rollouts) if rollouts else None,
         )
 
     @cached_property
@@ -124,7 +131,7 @@ class Question:
     def numbers(self) -> dict[str, Any]:
         """Return the question, all but its layout and chips, as the nested dict that compiled programs take."""
         engine, chip, failures = configs.load_engine(self.trainer.kernels_like), self.chip, self.failures
-        device = device_numbers(chip, self.kernels, engine, recipe_in(self.precision), closed=False)
+        device = device_numbers(chip, self.kernels, engine, training_recipe(self.precision), closed=False)
         rates = {name: device.get(name, getattr(chip, name)) for name in _RATES if name != "hbm_bytes"}
         return {
             "model": decoder_numbers(self.model),
@@ -151,7 +158,7 @@ class Question:
                 "restart_s": RESTART_S if failures.restart_s is None else sum(failures.restart_s) / 2.0,
                 "planned_s": failures.planned_s or 1e30,
                 "store_bytes_per_s_per_chip": store_bytes_per_s_per_chip(),
-                "usd_per_chip_s": (self.usd_per_hour or 0.0) / HOUR_S,
+                "usd_per_chip_s": (self.usd_per_hour or 0.0) / configs.HOUR_S,
                 "power_w": chip.power_w,
                 "pue": self.pue,
             },
@@ -160,7 +167,8 @@ class Question:
     def critical_batch_tokens(self) -> tuple[float, configs.BatchLawFacts]:
         """Return the batch beyond which more chips stop helping, and its law: tokens and steps twice their least."""
         facts = configs.load_batch_law(CRITICAL_LAW)
-        return float(CriticalBatchLaw.of(facts).critical_tokens(self.tokens)), facts
+        assert facts.extra_tokens_fraction is not None
+        return facts.batch_tokens(self.tokens) / facts.extra_tokens_fraction, facts
 
     def with_chips(self, chips: int) -> "Question":
         """Return the same question on another number of chips."""
@@ -182,7 +190,7 @@ def _usual_batch(law: configs.BatchLawFacts, model: configs.ModelFacts, tokens: 
             f"--batch-law '{law.id}' speaks of a loss, which a run does not state: give --batch-tokens, or another law"
         )
     variable = tokens if law.variable == "tokens" else 6.0 * model.active_params * tokens
-    return float(BatchLaw.of(law).batch_tokens(variable))
+    return law.batch_tokens(variable)
 
 
 def _trainer(asked: Mapping[str, Any], chip: configs.ChipFacts) -> tuple[configs.TrainerFacts, bool]:

@@ -7,8 +7,7 @@ from typing import Any
 from configs.architectures import ExpertsFacts, LatentFacts, RecurrentFacts
 
 from ..runs.run import has_experts
-from ..runs.training_validation import bounds
-from ..training.batch_size import batch_law_warnings
+from ..runs.training_interval import bounds
 from .question import Question
 from .space import Way
 
@@ -74,7 +73,7 @@ def _batch_warnings(question: Question, answer: Mapping[str, Any] | None) -> lis
     law = question.batch_law
     if not question.batch_given:
         value = question.tokens if law.variable == "tokens" else 6.0 * question.model.active_params * question.tokens
-        out += batch_law_warnings(law, value)
+        out += [law.outside(value)] if law.outside(value) else []
     if abs(batch / asked - 1.0) > _OFF:
         out.append(f"the global batch is {batch:,.0f} tokens, not {asked:,.0f}: whole micro-batches on every copy.")
     critical, facts = question.critical_batch_tokens()

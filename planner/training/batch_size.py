@@ -10,8 +10,6 @@ import equinox as eqx
 import configs
 from hw import Scalar
 
-_WORDS = {"loss": "a loss of {:.4g} nats", "tokens": "{:.3g} training tokens", "flops": "{:.3g} training FLOPs"}
-
 
 class BatchLaw(eqx.Module):
     """Batch in tokens = ``coefficient`` * variable ^ ``exponent``; the variable is nats, tokens or FLOPs by the law."""
@@ -90,13 +88,3 @@ def largest_data_parallel(batch_tokens: Scalar, sequence_tokens: Scalar, micro_b
     A fraction until it is rounded down; below 1 the batch is smaller than one micro-batch.
     """
     return batch_tokens / (sequence_tokens * micro_batch)
-
-
-def batch_law_warnings(facts: configs.BatchLawFacts, value: float) -> list[str]:
-    """Return a sentence if ``value``, in the law's variable, lies outside the runs behind the law."""
-    low, high = facts.valid
-    if low <= value <= high:
-        return []
-    edge, bound = ("above", high) if value > high else ("below", low)
-    what = _WORDS[facts.variable].format(value)
-    return [f"{what} is {edge} the fitted range of batch law {facts.id} ({bound:.3g}): the law extrapolates."]

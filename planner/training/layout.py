@@ -39,8 +39,8 @@ class TrainingLayout(eqx.Module):
         return self.dp * self.cp
 
     def expert_copies(self) -> Scalar:
-        """Return over how many chips the gradients of an expert's weight are summed."""
-        return jnp.maximum(self.tp * self.copies() / self.ep, 1.0)
+        """Return over how many chips the gradients of an expert's weight are summed; tp cuts those that ep does not."""
+        return jnp.maximum(self.tp * self.copies() / jnp.maximum(self.ep, self.tp), 1.0)
 
     def micro_batches(self, sequences: Scalar) -> Scalar:
         """Return how many micro-batches of a global batch of ``sequences`` pass through each stage."""

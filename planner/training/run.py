@@ -6,10 +6,9 @@ import jax.numpy as jnp
 from hw import Scalar
 
 from ..model.transformer import Transformer
+from .names import REFERENCE
 
 TRAINING_PRECISION = "bf16"
-REFERENCE = (1e10, 1e12)  # parameters and tokens at which ``log`` is the logarithm of the chip-seconds
-FORM = ("log", "params_exponent", "tokens_exponent", "usd_per_s", "power_w")
 
 
 class TrainingForm(eqx.Module):

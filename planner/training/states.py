@@ -51,7 +51,7 @@ class Held(eqx.Module):
                 hidden = jnp.where(block.latent_dim > 0, block.latent_dim, model.d_model)
                 experts = experts + layer.count * block.experts * block.matrices * hidden * block.width
         shared = params - experts
-        return cls(shared / (layout.tp * layout.pp), experts / (layout.ep * layout.pp))
+        return cls(shared / (layout.tp * layout.pp), experts / (jnp.maximum(layout.ep, layout.tp) * layout.pp))
 
     def updated(self, layout: TrainingLayout) -> Scalar:
         """Return the parameters that each chip updates: copies share them out."""
