@@ -109,6 +109,28 @@ def test_sharding_divides_all_states_and_stage_one_only_the_optimiser():
     assert float(held.states(layout()).total()) == pytest.approx(6.0 * LLAMA.params + 12.0 * LLAMA.params / 8.0)
 
 
+def test_stage_two_holds_whole_weights_and_shares_of_all_else():
+    """2 bytes a parameter whole, 4 + 12 over the copies: Rajbhandari et al. 2020, figure 1, P_os+g."""
+    held = Held.of(Decoder.of(decoder_numbers(LLAMA)), LLAMA.params, layout())
+    state = held.states(layout(sharded_gradients=1.0))
+    assert float(state.weights) == pytest.approx(2.0 * LLAMA.params)
+    assert float(state.gradients) == pytest.approx(4.0 * LLAMA.params / 8.0)
+    assert float(state.optimiser) == pytest.approx(12.0 * LLAMA.params / 8.0)
+    whole = held.states(layout(sharded=1.0, sharded_gradients=1.0))
+    assert float(whole.total()) == pytest.approx(18.0 * LLAMA.params / 8.0)
+
+
+def test_stage_two_sums_gradients_after_every_micro_batch_and_gathers_weights_once():
+    one = trainer(overlap_fraction=0.0)
+    splits = {"states": {}, "gradients": {"sharded_gradients": 1.0}, "weights": {"sharded": 1.0}}
+    told = {name: step(sequences=64.0, dp=8.0, **split) for name, split in splits.items()}
+    exposed = {name: float(one.parts(each)["exposed"]) for name, each in told.items()}
+    gather, scatter = float(told["states"].gather_s), float(told["states"].scatter_s)
+    assert exposed["states"] == pytest.approx(gather + 2.0 * scatter, rel=1e-9)
+    assert exposed["gradients"] == pytest.approx(gather + 8.0 * scatter, rel=1e-9)
+    assert exposed["weights"] == pytest.approx(16.0 * gather + 8.0 * scatter, rel=1e-9)
+
+
 def test_activations_of_a_plain_layer_are_korthikantis():
     """34 s b h bytes per layer less 2 of dropout masks, cut over tp with sequence parallelism (equation 2)."""
     model = configs.load_model("gpt-3-175b")

@@ -1,5 +1,6 @@
 """Validate and calibrate on tables of training runs."""
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,9 +8,12 @@ from typing import Any
 
 import configs
 
-from ..runs import training_validation
+from ..runs import training_validation, whole_run
 from ..runs.trained import TrainedRun, read
 from ..runs.trainer_refit import FEWEST_RUNS, TrainerRefit, pooled, refit, summary, trainer_file
+from ..runs.whole_run import WholeRun
+from ..train import whole_runs
+from ..train.measured import lay
 from .files import write
 from .values import InputError
 
@@ -20,10 +24,17 @@ def validate(asked: dict[str, Any]) -> tuple[dict[str, Any], str, list[str]]:
     Raises:
         configs.ConfigError: nothing there that can be predicted.
     """
-    runs, left = read(asked["training"])
-    found = training_validation.document(runs, left)
-    message = f"{found['rows']:,} training runs predicted of {found['rows'] / found['covered']:,.0f} measured"
-    return found, message, _notes(runs)
+    path = asked["training"]
+    runs, left = read(path, lay)
+    long, left_long = whole_run.read(path)
+    whole = whole_runs.document(long, left_long)
+    alone = whole["rows"] and not runs
+    found = training_validation.nothing(left) if alone else training_validation.document(runs, left)
+    measured = round(found["rows"] / found["covered"]) if found["covered"] else sum(x.kind == "measured" for x in left)
+    message = f"{found['rows']:,} training runs predicted of {measured:,} measured"
+    if whole["rows"]:
+        message += f", chip-hours of {whole['rows']:,} whole runs"
+    return {**found, "whole_runs": whole}, message, _notes([*runs, *long])
 
 
 def calibrate(asked: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -54,7 +65,7 @@ def calibrate(asked: dict[str, Any], out: Path) -> dict[str, Any]:
     }
 
 
-def _notes(runs: list[TrainedRun]) -> list[str]:
+def _notes(runs: Sequence[TrainedRun | WholeRun]) -> list[str]:
     generic = sorted({run.model_name for run in runs if "shape of the model" in run.guessed})
     names = ", ".join(f"'{configs.shown(name)}'" for name in generic[:5])
     more = f" and {len(generic) - 5} more" if len(generic) > 5 else ""

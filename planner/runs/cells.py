@@ -15,6 +15,7 @@ LIMITS = {
     "out_tok_s_per_chip": (1e-3, 1e8), "tpot_ms": (1e-4, 1e7), "ttft_ms": (1e-3, 1e9), "seq_len": (1.0, 1e8),
     "global_batch_seq": (1e-3, 1e8), "micro_batch": (1e-3, 1e6), "cp": (1.0, 1e5), "vp": (1.0, 1e5),
     "tok_s_per_chip": (1e-3, 1e9), "tflops_per_chip": (1e-3, 1e6), "mfu_pct": (1e-3, 1000.0),
+    "tokens_t": (1e-6, 1e4), "chip_hours": (1e-2, 1e11),
 }  # fmt: skip
 _WHOLE = ("n_chips", "tp", "ep", "pp", "dp", "cp", "vp")
 _WORDS = ("tp", "concurrency", "request_rate")  # columns that also hold remarks

@@ -1,7 +1,7 @@
 """Training runs as measured: tables of them, one row per run, in the columns of published-benchmark collections."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,10 @@ from .run import Left, Unusable, has_experts, shape
 from .table import has_columns, rows_of
 
 COLUMNS = ("model", "chip", "n_chips", "framework", "tok_s_per_chip")  # without these a table says too little
-_SHARDED = ("full_shard", "fsdp", "zero-3")
+# What sources call weights cut over copies, gradients alone (PyTorch FSDP's names, DeepSpeed's), and neither.
+_CUT = (("grad_op", (False, True)), ("zero-2", (False, True)), ("no_shard", (False, False)), ("zero-1", (False, False)),
+        ("full_shard", (True, False)), ("fsdp", (True, False)), ("zero-3", (True, False)))  # fmt: skip
+_OF_STEPS = ("tok_s_per_chip", "tflops_per_chip", "mfu_pct")
 _ASSUMED_TOKENS = 4096.0  # of a sequence where a source is silent: the median of those that say
 _ASSUMED_SEQUENCES = 4.0  # per chip
 _LONGEST_BUBBLE = 0.2  # idle over busy time: what nobody puts up with whose stages could take turns
@@ -30,7 +33,8 @@ class TrainedRun:
 
     ``ep`` spreads experts over chips that are copies for all else; ``sequences`` is the global batch; ``recomputed``
     is the share of the forward pass that is done again, None where the source does not say. ``sharded`` says that
-    weights are cut over copies too. ``guessed`` names what the source left out and a rule filled in.
+    weights are cut over copies too, ``sharded_gradients`` that gradients alone are. ``guessed`` names what
+    the source left out and a rule filled in.
     """
 
     where: str
@@ -52,6 +56,7 @@ class TrainedRun:
     sharded: bool
     recomputed: float | None
     tokens_per_s_per_chip: float
+    sharded_gradients: bool = False
     split: str = ""
     guessed: tuple[str, ...] = ()
 
@@ -71,13 +76,19 @@ class TrainedRun:
         return f"{shape(self.model)} {self.chip.id} {self.precision} {self.trainer}"
 
 
-def read(path: str) -> tuple[list[TrainedRun], list[Left]]:
+# Gives a run whose source states no layout one, from what it does state of micro_batch, vp and ep; raises Unusable.
+Lay = Callable[[TrainedRun, Mapping[str, float]], TrainedRun]
+
+
+def read(path: str, lay: Lay | None = None) -> tuple[list[TrainedRun], list[Left]]:
     """Return the runs of a CSV file and the rows left out.
+
+    Runs without a layout are given one by ``lay``; without it they are left out, so that nothing is fitted to a guess.
 
     Raises:
         configs.ConfigError: no such file, not a table, no rows, or columns missing.
     """
-    return parse(rows_of(path, COLUMNS), Path(path).name)
+    return parse(rows_of(path, COLUMNS), Path(path).name, lay)
 
 
 def is_table(file: Path) -> bool:
@@ -85,23 +96,33 @@ def is_table(file: Path) -> bool:
     return has_columns(file, COLUMNS)
 
 
-def parse(rows: Iterable[tuple[int, Mapping[str, str | None]]], name: str) -> tuple[list[TrainedRun], list[Left]]:
-    """Return the runs of numbered rows and the rows left out."""
+def is_whole(row: Mapping[str, str]) -> bool:
+    """Say whether a row tells of a whole run's chip-hours and of no step (`planner.runs.whole_run`)."""
+    return bool(row.get("chip_hours")) and not any(row.get(name) for name in _OF_STEPS)
+
+
+def parse(
+    rows: Iterable[tuple[int, Mapping[str, str | None]]], name: str, lay: Lay | None = None
+) -> tuple[list[TrainedRun], list[Left]]:
+    """Return the runs of numbered rows and the rows left out; ``lay`` as in `read`."""
     runs: list[TrainedRun] = []
     left: list[Left] = []
     for line, raw in rows:
         row = {k: v.strip() for k, v in raw.items() if isinstance(k, str) and isinstance(v, str)}
         where, kind = f"{name}:{line}", row.get("kind", "") or "measured"
+        if is_whole(row):
+            left.append(Left(where, "a whole run's chip-hours: no step was measured", "whole"))
+            continue
         try:
             if kind != "measured":
                 raise Unusable(f"kind '{shown(kind)}': not a measurement")
-            runs.append(_run(where, row))
+            runs.append(_run(where, row, lay))
         except Unusable as reason:
             left.append(Left(where, str(reason), kind if kind == "measured" and reason.asked else "other"))
     return runs, left
 
 
-def _run(where: str, row: dict[str, str]) -> TrainedRun:
+def _run(where: str, row: dict[str, str], lay: Lay | None) -> TrainedRun:
     chip = chip_of(row.get("chip", ""))
     billions = number(row, "total_params_b"), number(row, "active_params_b")
     if (
@@ -111,33 +132,34 @@ def _run(where: str, row: dict[str, str]) -> TrainedRun:
     ):
         raise Unusable("how many parameters of the experts are active is not stated")
     model, guessed_model = model_of(row.get("model", ""), *(None if x is None else x * 1e9 for x in billions))
-    trainer, guessed_trainer = _trainer(row.get("framework", ""), chip)
+    trainer, guessed_trainer = trainer_for(row.get("framework", ""), chip)
     chips = number(row, "n_chips")
     if chips is None:
-        raise Unusable("a whole run's chip-hours: no step was measured", asked=False)
-    precision = _precision(row.get("precision", ""), chip)
+        raise Unusable("n_chips is not stated")
+    precision = precision_for(row.get("precision", ""), chip)
     guessed = [guessed_model, guessed_trainer]
     tokens = number(row, "seq_len")
     if tokens is None:
         tokens = _ASSUMED_TOKENS
         guessed.append(f"sequences of {_ASSUMED_TOKENS:.0f} tokens")
     facts = _trainers()[trainer]
-    sharded = facts.sharded or _sharded(row.get("fsdp", "").lower())
+    sharded, gradients = _cut(row.get("fsdp", "").lower(), facts)
     split = {name: number(row, name) for name in ("tp", "pp", "cp")}
-    if all(value is None for value in split.values()):
-        if not facts.sharded:
-            raise Unusable("the layout is not stated")
-        guessed.append("weights sharded over all chips" if not row.get("fsdp") else "")
+    silent = all(value is None for value in split.values())
+    unlaid = silent and not (sharded or gradients)
+    if unlaid and lay is None:
+        raise Unusable("the layout is not stated")
+    guessed.append("weights sharded over all chips" if silent and sharded and not row.get("fsdp") else "")
     tp, pp, cp = (split[name] or 1.0 for name in ("tp", "pp", "cp"))
     copies = chips / (tp * pp * cp)
     if copies < 1.0 or copies != round(copies):
         raise Unusable(f"tp x pp x cp = {tp:g} x {pp:g} x {cp:g} does not divide n_chips = {chips:g}")
-    sequences, micro, guessed_batch = _batch(row, tokens, copies, sharded)
+    sequences, micro, guessed_batch = _batch(row, tokens, copies, sharded or gradients)
     vp, guessed_chunks = _chunks(row, model, pp, sequences / (copies * micro))
     ep = min(number(row, "ep") or 1.0, chips / pp) if has_experts(model) else 1.0
     recompute = _RECOMPUTES.search(row.get("notes", "").lower())
     measured, guessed_rate = _rate(row, model, chip, tokens)
-    return TrainedRun(
+    run = TrainedRun(
         where=where,
         source=row.get("source", ""),
         model=model,
@@ -157,15 +179,24 @@ def _run(where: str, row: dict[str, str]) -> TrainedRun:
         sharded=sharded,
         recomputed=None if recompute is None else float(recompute.group(1) == "true"),
         tokens_per_s_per_chip=measured,
+        sharded_gradients=gradients,
         split=row.get("split", ""),
         guessed=tuple(x for x in (*guessed, guessed_batch, guessed_chunks, guessed_rate) if x),
     )
+    if lay is None or not unlaid:
+        return run
+    stated = {name: number(row, name) for name in ("micro_batch", "vp", "ep")}
+    return lay(run, {name: value for name, value in stated.items() if value is not None})
 
 
-def _sharded(said: str) -> bool:
-    """Say whether weights are cut over copies: by name, or over how many of them, more than one."""
+def _cut(said: str, trainer: configs.TrainerFacts) -> tuple[bool, bool]:
+    """Say whether weights are cut over copies, else whether gradients are: by name, or over how many copies, more than
+    one; where nothing is said that is known, as the trainer does."""
+    found = next((cut for word, cut in _CUT if word in said), None)
+    if found is not None:
+        return found
     first = said.split(" ")[0]
-    return any(word in said for word in _SHARDED) or (first.isdigit() and int(first) > 1)
+    return int(first) > 1 if first.isdigit() else trainer.sharded, False
 
 
 def _batch(row: Mapping[str, str], tokens: float, copies: float, sharded: bool) -> tuple[float, float, str]:
@@ -222,7 +253,12 @@ def token_flops(model: configs.ModelFacts, tokens: float) -> float:
     return 6.0 * (model.active_params + attention)
 
 
-def _precision(text: str, chip: configs.ChipFacts) -> str:
+def precision_for(text: str, chip: configs.ChipFacts) -> str:
+    """Return the format of matrix products that a source calls ``text``: bf16 where it names none that is known.
+
+    Raises:
+        Unusable: not one of ``chip``.
+    """
     words = text.lower()
     found = next((name for word, name in _FORMATS if word in words), "bf16")
     if found not in chip.peak_flops_per_s:
@@ -230,7 +266,7 @@ def _precision(text: str, chip: configs.ChipFacts) -> str:
     return found
 
 
-def _trainer(framework: str, chip: configs.ChipFacts) -> tuple[str, str]:
+def trainer_for(framework: str, chip: configs.ChipFacts) -> tuple[str, str]:
     """Return the trainer profile for runs of ``framework`` on ``chip``, and what was guessed.
 
     Raises:

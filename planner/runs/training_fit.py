@@ -50,6 +50,7 @@ def numbers(run: TrainedRun, trainer: configs.TrainerFacts) -> dict[str, Any]:
         "layout": {
             **{name: getattr(run, name) for name in ("tp", "pp", "vp", "cp", "ep", "dp", "micro_batch")},
             "sharded": float(run.sharded),
+            "sharded_gradients": float(run.sharded_gradients),
         },
         "device": device_numbers(run.chip, kernels(run.chip, engine), engine, how, closed=False),
         "sequence_tokens": run.sequence_tokens,

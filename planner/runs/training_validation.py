@@ -31,6 +31,7 @@ def document(runs: Sequence[TrainedRun], left: Sequence[Left]) -> dict[str, Any]
     Raises:
         configs.ConfigError: nothing to predict.
     """
+    left = [one for one in left if one.kind != "whole"]  # those are told apart, by `planner.train.whole_runs`
     if not runs:
         reasons = Counter(one.why for one in left).most_common(3)
         why = "; ".join(f"{count} rows: {reason}" for reason, count in reasons)
@@ -48,6 +49,13 @@ def document(runs: Sequence[TrainedRun], left: Sequence[Left]) -> dict[str, Any]
         "guessed": counted(guess for run in runs for guess in run.guessed),
         "left_out": counted(one.why for one in left),
     }
+
+
+def nothing(left: Sequence[Left]) -> dict[str, Any]:
+    """Return the object of `document` where no row measures a step that can be predicted."""
+    none = dict.fromkeys(("mdape", "p90", "bias", "covered", "interval_coverage"))
+    empty: dict[str, Any] = {name: [] for name in ("groups", "trainers", "chips", "guessed")}
+    return {"rows": 0, **none, **empty, "left_out": counted(one.why for one in left if one.kind != "whole")}
 
 
 def shipped() -> dict[str, Any]:

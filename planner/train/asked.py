@@ -6,6 +6,8 @@ from typing import Any
 
 import configs
 
+from ..estimate.question import Question as Served
+
 # DeepSeek-R1 (arXiv:2501.12948, appendix) reads rollouts once with its reference model, rewards being rules; verl's
 # DAPO recipe (docs/advance/fully_async.md) once for the probabilities under the old policy. With a reward model, a
 # critic and both of those it is four.
@@ -75,3 +77,14 @@ class Asked:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def served(settings: Mapping[str, Any], chip: configs.ChipFacts, asked: Asked) -> Served:
+    """Return the serving question of ``settings`` of `train`: the same model and chip, as many sequences as fit."""
+    names = ("model", "params", "active_params", "chip")
+    return Served.of({
+        **{name: settings[name] for name in names if name in settings},
+        "precision": "fp8" if "fp8" in chip.peak_flops_per_s else "bf16",  # what rollouts are generated in
+        "input_tokens": asked.input_tokens,
+        "output_tokens": asked.output_tokens,
+    })  # fmt: skip

@@ -1,6 +1,5 @@
 """How fast a model generates on the chips it is trained on: the best replica that the serving model knows of."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +51,6 @@ class Generation:
     def warnings(self) -> list[str]:
         """Return what the serving model assumes of this replica."""
         return [f"generation: {text}" for text in warnings(self.served, self.point)]
-
-
-def precision_of(peaks: Mapping[str, float]) -> str:
-    """Return the format that a chip generates in: fp8 where it multiplies in it, else bf16."""
-    return "fp8" if "fp8" in peaks else "bf16"
 
 
 def fastest(served: Served) -> Generation | None:

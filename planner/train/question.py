@@ -14,8 +14,7 @@ from ..model.numbers import decoder_numbers
 from ..runs.constants import kernels
 from ..serving.formats import training_recipe
 from ..serving.numbers import device_numbers
-from .asked import Asked
-from .rollouts import served
+from .asked import Asked, served
 
 TRAINER = "megatron"  # where a chip's vendor has none of its own
 BATCH_LAW, CRITICAL_LAW = "step-law-2025", "zhang-2024"

@@ -12,21 +12,10 @@ from ..estimate.question import Question as Served
 from ..runs.trained import token_flops
 from ..training.rollouts import Rollouts, TokenCosts
 from .asked import Asked
-from .generation import Generation, precision_of
+from .generation import Generation
 
 _PARTS = ("generation", "scoring", "training")
 _LONG_PROMPT = 0.25  # of the answer: from here on it matters that answers to one question share their prompt
-
-
-def served(settings: Mapping[str, Any], chip: configs.ChipFacts, asked: Asked) -> Served:
-    """Return the serving question of ``settings`` of `train`: the same model and chip, as many sequences as fit."""
-    names = ("model", "params", "active_params", "chip")
-    return Served.of({
-        **{name: settings[name] for name in names if name in settings},
-        "precision": precision_of(chip.peak_flops_per_s),
-        "input_tokens": asked.input_tokens,
-        "output_tokens": asked.output_tokens,
-    })  # fmt: skip
 
 
 def forward_flops(model: configs.ModelFacts, asked: Asked) -> float:

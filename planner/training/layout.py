@@ -15,9 +15,10 @@ class TrainingLayout(eqx.Module):
     (interleaved schedule: Narayanan et al. 2021, arXiv:2104.04473, section 2.2). A sequence is cut over ``cp`` chips
     (ring attention), each layer over ``tp`` of them; whole experts are spread over ``ep`` chips, which are copies for
     all else. Each of the dp copies works on ``micro_batch`` sequences at a time. ``sharded`` is 1 where parameters,
-    gradients and optimiser states are all cut over the copies and gathered layer by layer (ZeRO stage 3, FSDP), 0 where
-    optimiser states alone are (stage 1). ``zero_bubble`` is 1 where gradients of weights wait until a stage would idle
-    (Qi et al. 2023, arXiv:2401.10241). Fields may be arrays, one entry per run considered.
+    gradients and optimiser states are all cut over the copies and gathered layer by layer (ZeRO stage 3, FSDP), else 0:
+    optimiser states alone are cut (stage 1), and gradients too where ``sharded_gradients`` is 1 (stage 2: Rajbhandari
+    et al. 2020, arXiv:1910.02054, section 5). ``zero_bubble`` is 1 where gradients of weights wait until a stage would
+    idle (Qi et al. 2023, arXiv:2401.10241). Fields may be arrays, one entry per run considered.
     """
 
     tp: Scalar
@@ -29,6 +30,7 @@ class TrainingLayout(eqx.Module):
     micro_batch: Scalar
     sharded: Scalar
     zero_bubble: Scalar = 0.0
+    sharded_gradients: Scalar = 0.0
 
     def chips(self) -> Scalar:
         """Return the chips of the run."""

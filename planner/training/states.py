@@ -60,8 +60,10 @@ class Held(eqx.Module):
     def states(self, layout: TrainingLayout) -> State:
         """Return what a chip holds of them, cut over copies as the layout says."""
         whole = self.shared + self.experts
-        copied = jnp.where(layout.sharded > 0, self.updated(layout), whole)
-        return State(_WEIGHT * copied, _GRADIENT * copied, _OPTIMISER * self.updated(layout))
+        own = self.updated(layout)
+        weights = jnp.where(layout.sharded > 0, own, whole)
+        gradients = jnp.where((layout.sharded > 0) | (layout.sharded_gradients > 0), own, whole)
+        return State(_WEIGHT * weights, _GRADIENT * gradients, _OPTIMISER * own)
 
 
 class Activations(eqx.Module):

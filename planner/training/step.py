@@ -31,7 +31,8 @@ class StepTally(eqx.Module):
     ``converted_s`` reads and writes what narrow formats convert, once forwards. Per step: ``micro_batches`` through
     each stage, ``bubble`` as a share of them, seconds to gather weights once, to scatter gradients once and to update.
     ``recomputed`` is the share of the forward pass that is done again, below 0 where the run does not say,
-    ``least_recomputed`` what it takes to fit into memory; ``sharded`` and ``zero_bubble`` are as in the layout.
+    ``least_recomputed`` what it takes to fit into memory; ``sharded``, ``sharded_gradients`` and ``zero_bubble`` are as
+    in the layout.
     ``overlapped`` is 0 where collectives of layers run between kernels, else by what factor kernels are slower for
     running beside them. ``tokens`` count one chip's share of the global batch.
     """
@@ -57,6 +58,7 @@ class StepTally(eqx.Module):
     gather_s: Scalar
     scatter_s: Scalar
     sharded: Scalar
+    sharded_gradients: Scalar
     update_s: Scalar
     recomputed: Scalar
     least_recomputed: Scalar
@@ -160,10 +162,12 @@ class Trainer(eqx.Module):
         # Zero-bubble schedules fill (p - 1) (F + B) with twice the weights' gradients (DeepSeek-AI 2024,
         # arXiv:2412.19437, table 2: ZB1P).
         filled = jnp.minimum(tally.zero_bubble * 2.0 * many * self.weight_gradient_s(tally), busy)
-        # Sharded weights are gathered for every micro-batch, forwards and backwards; else once, with sums in 32 bits.
-        each = jnp.maximum(many, 1.0) * (2.0 * tally.gather_s + tally.scatter_s)
-        once = tally.gather_s + 2.0 * tally.scatter_s
-        carried = jnp.where(tally.sharded > 0, each, once)
+        # Weights that are cut are gathered for every micro-batch, forwards and backwards, whole ones once a step.
+        # Gradients that are cut are summed over copies after every micro-batch, whole ones once a step, in 32 bits.
+        turns = jnp.maximum(many, 1.0)
+        cut = (tally.sharded > 0) | (tally.sharded_gradients > 0)
+        gathered = jnp.where(tally.sharded > 0, 2.0 * turns, 1.0) * tally.gather_s
+        carried = gathered + jnp.where(cut, turns, 2.0) * tally.scatter_s
         # Tokens on their way to experts of other domains use the same links.
         free = jnp.maximum(self.overlap_fraction * busy - (2.0 + again) * many * tally.far_s, 0.0)
         return {
@@ -232,6 +236,7 @@ def tally(given: Mapping[str, Any], layout: TrainingLayout, sequences: Scalar) -
         gather_s=_over_copies(device, "all_gather", held, layout, WEIGHT_BYTES),
         scatter_s=_over_copies(device, "reduce_scatter", held, layout, GRADIENT_BYTES),
         sharded=layout.sharded,
+        sharded_gradients=layout.sharded_gradients,
         update_s=UPDATE_BYTES * held.updated(layout) / device.hbm_bytes_per_s,
         recomputed=jnp.where(given["reversible"] > 0, 1.0, given["recomputed"]),
         least_recomputed=kept.least_recomputed(room),
