@@ -8,10 +8,11 @@ from .infeasible import Infeasible, up
 from .schooling import School
 from .search import Planner
 
-_HALVINGS = 14  # of the split between the plan's and the compute-optimal one's: to a ten-thousandth of it
+_HALVINGS = 13  # of the split between compute-optimal and the last one considered: to a ten-thousandth
 _INSIDE = 1.0 - 1e-3  # of the limit: a form matched anew may ask for a little more
 _WIDER = 1.02  # times the limit, for what more of it saves
 _LONGEST_DAYS = 1e5
+MAX_TRAINING_TOKENS = 1e18  # as `planner.optimize.programs`
 
 
 def capped(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -> dict[str, Any] | Infeasible:
@@ -27,7 +28,7 @@ def capped(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -
         return solved
     if curve.school(curve.optimal, most * _INSIDE) is None:
         return _impossible(planner, curve, most)
-    inside = _edge(curve, most * _INSIDE)
+    inside = min(_edge(curve, most * _INSIDE), curve.split)
     wider = planner.solve(given, _edge(curve, most * _INSIDE * _WIDER)) if math.isfinite(most) else None
     out = planner.solve(given, inside)
     if not out["found"]:
@@ -38,20 +39,32 @@ def capped(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -
     return out | {"held_by": "train_chips" if math.isfinite(most) else "train_days", "worth": min(slope, 0.0)}
 
 
+def tightest(planner: Planner, given: Mapping[str, Any], solved: Mapping[str, Any]) -> Any:
+    """Return ln(use / limit) of `CAPS` by choice of the smallest model that can be trained to the quality: where no
+    model serves within its limits, it comes closest."""
+    most = planner.scenario.settings.get("train_chips", math.inf)
+    curve = _Curve(planner, solved)
+    if curve.school(curve.last, most) is not None or curve.school(curve.optimal, most * _INSIDE) is None:
+        return solved["caps"]
+    return planner.solve(given, _edge(curve, most * _INSIDE))["caps"]
+
+
 class _Curve:
     """Sizes and tokens of one quality, by the split of `scaling.ChinchillaLaw.log_split`."""
 
     def __init__(self, planner: Planner, solved: Mapping[str, Any]):
         self.planner, self.law = planner, planner.scenario.law.coefficients
-        self.split, self.log_N = float(solved["split"]), float(solved["points"][0][0])
-        self.log_D = float(solved["points"][0][1])
-        self.optimal = math.log(self.law["beta"]) - math.log(self.law["alpha"])
+        law, loss = self.law, float(solved["target_loss"])
+        self.reducible, self.split = math.log(loss - law["E"]), float(solved["split"])
+        self.optimal = math.log(law["beta"]) - math.log(law["alpha"])
+        data = law["B"] * MAX_TRAINING_TOKENS ** -law["beta"] / (loss - law["E"])
+        self.last = math.log(1.0 - data) - math.log(data) if data < 0.5 else self.optimal
 
     def at(self, split: float) -> tuple[float, float]:
         """Return (ln N, ln D) at ``split``."""
-        size = (_softplus(-split) - _softplus(-self.split)) / self.law["alpha"]
-        tokens = (_softplus(split) - _softplus(self.split)) / self.law["beta"]
-        return self.log_N + size, self.log_D + tokens
+        law = self.law
+        log_N = (math.log(law["A"]) - self.reducible + _softplus(-split)) / law["alpha"]
+        return log_N, (math.log(law["B"]) - self.reducible + _softplus(split)) / law["beta"]
 
     def school(self, split: float, most: float) -> School | None:
         """Return where the plan at ``split`` is best trained on at most so many chips; None where it is not."""
@@ -60,7 +73,7 @@ class _Curve:
 
 def _edge(curve: _Curve, most: float) -> float:
     """Return the split furthest from compute-optimal at which the run takes at most so many chips."""
-    inside, outside = curve.optimal, curve.split
+    inside, outside = curve.optimal, max(curve.last, curve.optimal)
     for _ in range(_HALVINGS):
         middle = 0.5 * (inside + outside)
         if curve.school(middle, most) is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 import configs
 
-from .capped import capped, untrainable
+from .capped import capped, tightest, untrainable
 from .choices import Choice, enumerate_choices
 from .infeasible import CAPS, TOLERANCE, Infeasible, appraisal, is_unreachable, over_caps, unaffordable, unreachable
 from .scenario import Scenario
@@ -106,14 +106,15 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
     solved = planner.solve(given, bought=bought)
     solved["unsettled"] = solved["unsettled"] + planner.unsettled
     if not solved["found"]:
-        whose = "even the smallest model that reaches this quality"
-        return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, solved["caps"], whose, known))
+        whose = "even the smallest model that is trained to this quality in time"
+        caps = solved["caps"] if given["by_flops"] else tightest(planner, given, solved)
+        return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, caps, whose, known))
     if not given["by_flops"]:
         within = capped(planner, given, solved) if bought is None else _spent(planner, given, solved)
         if isinstance(within, Infeasible):
             return Outcome(scenario, choices, infeasible=within)
         if not within["found"]:
-            whose = f"even the smallest model that is trained to this quality in {planner.schools.days:g} days"
+            whose = "even the smallest model that is trained to this quality in time"
             return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, within["caps"], whose, known))
         solved = within
     split = float(solved["split"])

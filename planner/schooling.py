@@ -18,12 +18,15 @@ _PROGRAM = "planner.train.programs:plan"
 # Points round a plan, as factors of size and tokens: a plane through their logarithms has value and slopes.
 _FACTORS = (0.75, 1.0, 4.0 / 3.0)
 _CHIPS = (0.4, 0.6, 0.85, 1.2, 1.7, 2.5, 4.0)  # of those at a typical utilisation: it lies between 0.1 and 1
+_HOPELESS = 1e-6  # useful share of the time below which failures leave nothing
 _STEP = 0.05  # relative, of slopes: wide enough that the edge of a tile within it does not pass for one
 _FAILURES = ("chip_mtbf_s", "restart_s", "store_bytes_per_s_per_chip")
 # Exponents of size and of tokens: near 1, but for the edges of what fits, which a plane does not follow.
 _SLOPES = (0.7, 1.5)
-_SHAPES = [(tp, cp, 1, micro) for tp, cp, micro in product((1, 2, 4, 8), (1, 2), (1, 2))]
+_SHAPES = [(tp, cp, 1, micro) for tp, cp, micro in product((1, 2, 4, 8), (1, 2), (1, 2, 4))]
 _SPREADS = [(1, 1, 0, 0), (1, 1, 1, 0), *((pp, vp, 0, 0) for pp, vp in product((2, 4, 8, 16), (1, 2, 4, 8)))]
+_KNOWN: dict[tuple[str, float, float, float], "School | None"] = {}
+_MOST_KNOWN = 4096
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Schools:
         self.scenario = scenario
         self.days: float = days or scenario.settings["train_days"]
         self.questions = [self._question(chip) for chip in scenario.training_chips]
+        self.keys: dict[str, str] = {}
         self.joules = scenario.settings["objective"] == "joules"
 
     def _question(self, chip: configs.ChipFacts) -> Question:
@@ -75,7 +79,7 @@ class Schools:
 
     def match(self, log_N: float, log_D: float, most: float = np.inf) -> School | None:
         """Return the best chip with its form round a plan, on at most so many chips; None where no layout does."""
-        found = [self._matched(question, log_N, log_D) for question in self.questions]
+        found = [self._known(question, log_N, log_D) for question in self.questions]
         able = [one for one in found if one is not None and one.chips <= most]
         return min(able, key=lambda one: self._cost(one, log_N, log_D)) if able else None
 
@@ -97,6 +101,21 @@ class Schools:
         """Return ln of what the run costs by the objective; dollars where flops are asked for, for the bill."""
         rate = one.form["power_w" if self.joules else "usd_per_s"]
         return log_chip_seconds(one.form, log_N, log_D) + float(np.log(max(rate, 1e-30)))
+
+    def _known(self, question: Question, log_N: float, log_D: float) -> School | None:
+        """Return `_matched`, remembered: a question that is asked again with other limits meets the same plans."""
+        key = self._key(question), self.days, log_N, log_D
+        if key not in _KNOWN:
+            if len(_KNOWN) >= _MOST_KNOWN:
+                _KNOWN.clear()
+            _KNOWN[key] = self._matched(question, log_N, log_D)
+        return _KNOWN[key]
+
+    def _key(self, question: Question) -> str:
+        if question.chip.id not in self.keys:
+            given, law = question.numbers(), question.batch_law
+            self.keys[question.chip.id] = repr((given, law.coefficient, law.exponent, self.scenario.shape.fit))
+        return self.keys[question.chip.id]
 
     def _matched(self, question: Question, log_N: float, log_D: float, given: Any = None) -> School | None:
         steps = np.array(list(product(np.log(_FACTORS), np.log(_FACTORS))))
@@ -198,7 +217,7 @@ def _within(told: Mapping[str, Any], i: int, days: float, tokens: float) -> tupl
     """Return ln of the chip-seconds of a run that takes ``days``, between the numbers of chips tried, and which of them
     is nearest; None where no number does. Where fewer than the fewest would do, those are taken."""
     rates, goodput, chips = (np.asarray(told[name][i]) for name in ("rates", "goodput", "chips"))
-    fits = np.flatnonzero(rates > 0)
+    fits = np.flatnonzero((rates > 0) & (goodput > _HOPELESS))
     if not len(fits):
         return None
     chip_s, counts = np.log(tokens / (rates[fits] * goodput[fits])), np.log(chips[fits])

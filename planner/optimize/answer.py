@@ -133,6 +133,7 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
         "lanes_ok": settled(solution) & active,
         "least_log_N": least,
         "found": ok[best],
+        "target_loss": Problem.of(given, jax.tree.map(lambda a: a[0], choices), NONE).target_loss,
         "objective": objective,
         "ok": ok,
         "split": jnp.where(question["free"] > 0, _free_start(given, choices) + solution.x[0, lane], question["split"]),

@@ -201,7 +201,7 @@ def training(outcome: Outcome) -> dict[str, Any] | None:
         "interval": {
             "coverage": 0.9,
             "chip_hours": [chip_s / 3600.0 * math.exp(-high), chip_s / 3600.0 * math.exp(-low)],
-            "basis": f"published runs that {question.trainer.name} was fitted to",
+            "basis": f"the published runs behind the profile of {question.trainer.name}",
         },
     }
 

@@ -150,7 +150,7 @@ def _curve(answer: dict[str, Any]) -> Table | None:
 def _slopes(answer: dict[str, Any]) -> Table | None:
     shown = [(name, slope) for name, slope in answer["elasticities"].items() if not name.startswith("trainer.")]
     unit = "chip-hours" if answer["usd"] is None else "dollars"
-    out = table(f"One per cent more changes {unit} by", "", "")
+    out = table(f"{unit.capitalize()}, per 1 % more", "", "")
     out.columns[0].no_wrap = True
     for name, slope in shown[:_SLOPE_ROWS]:
         if abs(slope) > 5e-4:

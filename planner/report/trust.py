@@ -202,6 +202,6 @@ def _of_training(outcome: Outcome) -> list[str]:
         )
     elif chip.id not in trainer.chips:
         seen = ", ".join(trainer.chips)
-        out.append(f"{trainer.name} was fitted to training runs on {seen}, not on {chip.id}.")
+        out.append(f"{trainer.name}'s profile was fitted to runs on {seen}, not on {chip.id}.")
     beyond = question.batch_law.outside(outcome.value("tokens"))
     return [*out, beyond] if beyond else out

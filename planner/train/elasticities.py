@@ -6,7 +6,11 @@ from typing import Any
 from .question import Question
 from .space import Way, differentiate
 
-_SKIPPED = ("device", "model", "params", "narrow", "older", "recomputed", "reversible", "overlapped", "sequences")
+# What kernels were fitted to, flags, and lengths that change the batch as well while its sequences stay.
+_SKIPPED = (
+    "device", "model", "params", "narrow", "older", "recomputed", "reversible", "overlapped", "sequences",
+    "sequence_tokens", "expert_load",
+)  # fmt: skip
 
 
 def elasticities(question: Question, way: Way) -> dict[str, float]:

@@ -129,6 +129,10 @@ class Question:
 
     def numbers(self) -> dict[str, Any]:
         """Return the question, all but its layout and chips, as the nested dict that compiled programs take."""
+        return self._numbers
+
+    @cached_property
+    def _numbers(self) -> dict[str, Any]:
         engine, chip, failures = configs.load_engine(self.trainer.kernels_like), self.chip, self.failures
         device = device_numbers(chip, self.kernels, engine, training_recipe(self.precision), closed=False)
         rates = {name: device.get(name, getattr(chip, name)) for name in _RATES if name != "hbm_bytes"}

@@ -25,7 +25,7 @@ def interval(question: Question, rate: float, days: float, usd: float | None) ->
         "tokens_per_s_per_chip": [rate * exp(low), rate * exp(high)],
         "days": [days * fast, days * slow],
         "usd": None if usd is None else [usd * fast, usd * slow],
-        "basis": f"published runs that {question.trainer.name} was fitted to",
+        "basis": f"the published runs behind the profile of {question.trainer.name}",
     }
 
 
@@ -42,7 +42,8 @@ def warnings(question: Question, way: Way | None = None, answer: Mapping[str, An
     elif chip.id not in trainer.chips:
         seen = ", ".join(trainer.chips)
         out.append(
-            f"{trainer.name} was fitted to runs on {seen}, not on {chip.id}: the interval is that of a chip left out."
+            f"{trainer.name}'s profile was fitted to runs on {seen}, not on {chip.id}: the interval is that of a chip "
+            "left out."
         )
     found = question.kernels.sets["gemm"]["bf16"].origin
     if found != chip.id:
