@@ -1,4 +1,4 @@
-"""Plans whose training run would take more chips than there may be, or has no layout that is done in time."""
+"""Plans whose training run has a deadline that takes more chips than there may be, or that no layout meets."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,9 @@ def capped(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -
     limit that binds lies where it just binds. ``solved["held_by"]`` then names the limit, and ``solved["worth"]`` is
     d ln(objective) / d ln(limit).
     """
-    most = planner.scenario.settings.get("train_chips", math.inf)
+    most = planner.schools.most
+    if not planner.schools.firm:  # then it takes as long as it takes
+        return solved
     curve = _Curve(planner, solved)
     if curve.school(curve.split, most) is not None:
         return solved
@@ -42,7 +44,9 @@ def capped(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -
 def tightest(planner: Planner, given: Mapping[str, Any], solved: Mapping[str, Any]) -> Any:
     """Return ln(use / limit) of `CAPS` by choice of the smallest model that can be trained to the quality: where no
     model serves within its limits, it comes closest."""
-    most = planner.scenario.settings.get("train_chips", math.inf)
+    most = planner.schools.most
+    if not planner.schools.firm:
+        return solved["caps"]
     curve = _Curve(planner, solved)
     if curve.school(curve.last, most) is not None or curve.school(curve.optimal, most * _INSIDE) is None:
         return solved["caps"]
@@ -87,7 +91,7 @@ def _impossible(planner: Planner, curve: _Curve, most: float) -> Infeasible:
     """Explain a quality that even compute-optimal training does not reach within the limits."""
     log_N, log_D = curve.at(curve.optimal)
     days = planner.schools.days
-    free = planner.schools.match(log_N, log_D)
+    free = planner.schools.match(log_N, log_D, most=math.inf)
     longer = planner.schools.days_for(log_N, log_D, most, _LONGEST_DAYS)
     sizes = f"{math.exp(log_N):.3g} parameters, {math.exp(log_D):.3g} tokens"
     run = f"even compute-optimal training of this quality ({sizes})"
@@ -112,10 +116,10 @@ def _impossible(planner: Planner, curve: _Curve, most: float) -> Infeasible:
 
 def untrainable(planner: Planner, log_N: float, log_D: float) -> Infeasible | None:
     """Return why a given plan cannot be trained within the limits, if so."""
-    most = planner.scenario.settings.get("train_chips", math.inf)
-    if planner.schools.match(log_N, log_D, most=most) is not None:
+    most = planner.schools.most
+    if not planner.schools.firm or planner.schools.match(log_N, log_D) is not None:
         return None
-    days, free = planner.schools.days, planner.schools.match(log_N, log_D)
+    days, free = planner.schools.days, planner.schools.match(log_N, log_D, most=math.inf)
     longer = planner.schools.days_for(log_N, log_D, most, _LONGEST_DAYS)
     nearest = {} if longer is None else {"train_days": longer}
     remedy = "" if longer is None else f": raise --train-days to {up(longer)}"

@@ -1,6 +1,7 @@
 """Repeats the search with residuals that match the calibrated kernels where the last one ended, until it stays."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,7 @@ class Condensed:
         fleets, lones = np.arange(self.width), self.width + np.arange(self.width)
         lone, followers = np.zeros(self.width, bool), np.zeros(self.width, bool)
         last, solved = np.inf, {}
+        kept, best = None, np.inf
         for self.rounds in range(1, _ROUNDS + 1):
             solved = solve(self.residuals, lone.astype(float))
             values, lane = _objectives(solved), int(solved["lane"])
@@ -120,7 +122,9 @@ class Condensed:
             self.change = abs(best / last - 1.0) if np.isfinite(best) and np.isfinite(last) else np.inf
             matched = held is not None or max(map(abs, self.times_off.values())) < _MATCHED
             quiet = self.change < _SETTLED and matched and abs(rematch(solved, False)) < _MATCHED
-            hopeless = not np.isfinite(best) and self.rounds > _ALL
+            if np.isfinite(best):
+                kept = solved, deepcopy(self.residuals), self.off, self.times_off, self.change
+            hopeless = kept is None and self.rounds > _ALL
             if self.rounds == _ROUNDS or hopeless or (quiet and not (near & ~lone).any()):
                 break
             # A fleet that the peak does not keep busy is a lone replica's plan, as long as both have the same times:
@@ -136,6 +140,10 @@ class Condensed:
                         values[lones[follow]] = values[fleets[follow]]
             rematch(solved, True)
             lone, last = near, best
+        if kept is not None and not np.isfinite(best):
+            # At the edge of what is feasible times matched anew may leave no plan where the last ones left one: that
+            # plan is told, with what its times are off by.
+            solved, self.residuals, self.off, self.times_off, self.change = kept
         return solved
 
     def _ends(self, solved: Mapping[str, Any], copies: int) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -106,7 +106,9 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
     solved = planner.solve(given, bought=bought)
     solved["unsettled"] = solved["unsettled"] + planner.unsettled
     if not solved["found"]:
-        whose = "even the smallest model that is trained to this quality in time"
+        whose = "even the smallest model that reaches this quality"
+        if planner.schools.firm:
+            whose = "even the smallest model that is trained to this quality in time"
         caps = solved["caps"] if given["by_flops"] else tightest(planner, given, solved)
         return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, caps, whose, known))
     if not given["by_flops"]:
@@ -152,7 +154,7 @@ def _spent(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -
     """Return what a budget buys where the training run has limits: the best quality of which a plan within them costs
     no more. ``solved`` is the plan without."""
     within = capped(planner, given, solved)
-    if within is solved or isinstance(within, Infeasible):
+    if within is solved:
         return within
     low, high = float(given["target_loss"]), None
     budget, floor = math.log(float(planner.budget or 1.0)), planner.scenario.law.coefficients["E"]
@@ -168,8 +170,10 @@ def _spent(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -
             low = loss
         if high is not None and high < low * (1.0 + _LOSS_STEP):
             break
-    given["target_loss"] = high or low  # type: ignore[index]
-    return within
+    if high is None:
+        return within
+    given["target_loss"] = high  # type: ignore[index]
+    return capped(planner, given, planner.solve(given))  # so that the forms are this plan's
 
 
 def _own_school(
@@ -186,7 +190,7 @@ def _own_school(
     if not math.isfinite(sizes[1]):
         return money, rows, held
     best = solved["points"][0][:2] if solved["found"] else (math.inf, math.inf)
-    own = planner.schools.match(*sizes, most=planner.most) or planner.schools.match(*sizes)
+    own = planner.schools.match(*sizes) or planner.schools.match(*sizes, most=math.inf)
     if own is None or max(abs(sizes[0] - best[0]), abs(sizes[1] - best[1])) <= _NEAR_SCHOOL:
         return money, rows, held
     moved = {**money, "training": {**planner.training, "plan": own.form}}

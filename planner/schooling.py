@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import configs
 
 from . import compiled
-from .scenario import Scenario
+from .scenario import TRAIN_DAYS, Scenario
 from .train.question import Question
 from .training.names import REFERENCE
 
@@ -25,7 +25,7 @@ _FAILURES = ("chip_mtbf_s", "restart_s", "store_bytes_per_s_per_chip")
 _SLOPES = (0.7, 1.5)
 _SHAPES = [(tp, cp, 1, micro) for tp, cp, micro in product((1, 2, 4, 8), (1, 2), (1, 2, 4))]
 _SPREADS = [(1, 1, 0, 0), (1, 1, 1, 0), *((pp, vp, 0, 0) for pp, vp in product((2, 4, 8, 16), (1, 2, 4, 8)))]
-_KNOWN: dict[tuple[str, float, float, float], "School | None"] = {}
+_KNOWN: dict[tuple[str, float, float, float, float], "School | None"] = {}
 _MOST_KNOWN = 4096
 
 
@@ -33,14 +33,14 @@ _MOST_KNOWN = 4096
 class School:
     """A chip to train on and the run's form round a plan: ``form`` as `planner.training.run.FORM` names it.
 
-    At the plan it takes ``chips``, a fraction while planning, for the days asked, each at ``rate`` tokens a second in
-    the best of the layouts tried, ``layout``; ``goodput`` is the useful share of its time. ``precision`` is that of
-    training.
+    At the plan it takes ``chips``, a fraction while planning, for ``days``, each at ``rate`` tokens a second in the
+    best of the layouts tried, ``layout``; ``goodput`` is the useful share of its time.
     """
 
     question: Question
     form: dict[str, float]
     chips: float = 0.0
+    days: float = 0.0
     rate: float = 0.0
     goodput: float = 1.0
     layout: Mapping[str, int] | None = None
@@ -52,11 +52,18 @@ class School:
 
 
 class Schools:
-    """The chips that a scenario may train on, in the days that it says or in ``days``."""
+    """The chips that a scenario may train on, and how long that may take.
+
+    ``firm`` says that days were asked for (or ``days`` given): a run that is not done in them is none. Otherwise runs
+    take `TRAIN_DAYS` where some layout is as quick, or as long as the quickest, or as the chips that there are take.
+    """
 
     def __init__(self, scenario: Scenario, days: float | None = None):
         self.scenario = scenario
-        self.days: float = days or scenario.settings["train_days"]
+        asked = days or scenario.settings.get("train_days")
+        self.firm = asked is not None
+        self.days: float = asked or TRAIN_DAYS
+        self.most: float = scenario.settings.get("train_chips", np.inf)
         self.questions = [self._question(chip) for chip in scenario.training_chips]
         self.keys: dict[str, str] = {}
         self.joules = scenario.settings["objective"] == "joules"
@@ -77,10 +84,12 @@ class Schools:
             found.append(School(question, form))
         return min(found, key=lambda one: self._cost(one, float(np.log(REFERENCE[0])), float(np.log(REFERENCE[1]))))
 
-    def match(self, log_N: float, log_D: float, most: float = np.inf) -> School | None:
-        """Return the best chip with its form round a plan, on at most so many chips; None where no layout does."""
+    def match(self, log_N: float, log_D: float, most: float | None = None) -> School | None:
+        """Return the best chip with its form round a plan, None where no layout does; where days are firm on at most so
+        many chips, those of the scenario unless told."""
         found = [self._known(question, log_N, log_D) for question in self.questions]
-        able = [one for one in found if one is not None and one.chips <= most]
+        cap = (self.most if most is None else most) if self.firm else np.inf
+        able = [one for one in found if one is not None and one.chips <= cap]
         return min(able, key=lambda one: self._cost(one, log_N, log_D)) if able else None
 
     def days_for(self, log_N: float, log_D: float, most: float, longest: float) -> float | None:
@@ -104,7 +113,7 @@ class Schools:
 
     def _known(self, question: Question, log_N: float, log_D: float) -> School | None:
         """Return `_matched`, remembered: a question that is asked again with other limits meets the same plans."""
-        key = self._key(question), self.days, log_N, log_D
+        key = self._key(question), self.days, 0.0 if self.firm else self.most, log_N, log_D
         if key not in _KNOWN:
             if len(_KNOWN) >= _MOST_KNOWN:
                 _KNOWN.clear()
@@ -117,25 +126,38 @@ class Schools:
             self.keys[question.chip.id] = repr((given, law.coefficient, law.exponent, self.scenario.shape.fit))
         return self.keys[question.chip.id]
 
-    def _matched(self, question: Question, log_N: float, log_D: float, given: Any = None) -> School | None:
+    def _matched(
+        self, question: Question, log_N: float, log_D: float, given: Any = None, days: float | None = None
+    ) -> School | None:
+        days = days or self.days
         steps = np.array(list(product(np.log(_FACTORS), np.log(_FACTORS))))
-        told = self.told(question, log_N + steps[:, 0], log_D + steps[:, 1], given)
-        found = [_within(told, i, self.days, float(np.exp(log_D + step[1]))) for i, step in enumerate(steps)]
+        told = self.told(question, log_N + steps[:, 0], log_D + steps[:, 1], given, days)
+        found = [_within(told, i, days, float(np.exp(log_D + step[1])), self.firm) for i, step in enumerate(steps)]
         known = [i for i, one in enumerate(found) if one is not None]
         middle = len(steps) // 2
         centre = found[middle]
         if centre is None:
             return None
+        if not self.firm and days == self.days and centre.chips > self.most:
+            return self._matched(question, log_N, log_D, given, days * centre.chips / self.most)
         plane = np.stack([np.ones(len(known)), steps[known, 0], steps[known, 1]], axis=1)
-        logs = np.array([found[i][0] for i in known])  # type: ignore[index]
-        value, by_size, by_tokens = np.linalg.lstsq(plane, logs, rcond=None)[0]
+        logs = np.array([one.log_chip_s for one in found if one is not None])
+        value, by_size, by_tokens = (float(x) for x in np.linalg.lstsq(plane, logs, rcond=None)[0])
         size, tokens = (float(np.clip(slope, *_SLOPES)) for slope in (by_size, by_tokens))
-        log = float(value) - size * (log_N - np.log(REFERENCE[0])) - tokens * (log_D - np.log(REFERENCE[1]))
-        form = {"log": float(log), "params_exponent": size, "tokens_exponent": tokens, **self._prices(question)}
-        chips, nearest = float(np.exp(value)) / (self.days * configs.DAY_S), centre[1]
-        goodput = float(told["goodput"][middle][nearest])
-        layout = _layout(question, int(told["layout"][middle][nearest]))
-        return School(question, form, chips, float(np.exp(log_D - value)) / goodput, goodput, layout)
+        log = value - size * (log_N - float(np.log(REFERENCE[0]))) - tokens * (log_D - float(np.log(REFERENCE[1])))
+        form = {"log": log, "params_exponent": size, "tokens_exponent": tokens, **self._prices(question)}
+        chip_days = float(np.exp(value)) / configs.DAY_S
+        chips = chip_days / days if self.firm else min(centre.chips, self.most)
+        goodput = float(told["goodput"][middle][centre.nearest])
+        return School(
+            question=question,
+            form=form,
+            chips=chips,
+            days=chip_days / chips,
+            rate=float(np.exp(log_D - value)) / goodput,
+            goodput=goodput,
+            layout=_layout(question, int(told["layout"][middle][centre.nearest])),
+        )
 
     def slopes(self, school: School, log_N: float, log_D: float) -> dict[str, float]:
         """Return d ln(chip-seconds) / d ln(input) of a plan's run by input, layouts adapting: by differences."""
@@ -152,13 +174,16 @@ class Schools:
             out[name] = float(slope) if np.isfinite(slope) else 0.0
         return out
 
-    def told(self, question: Question, log_N: np.ndarray, log_D: np.ndarray, given: Any = None) -> Any:
-        """Return rates and goodput of runs of these sizes on some numbers of a question's chips."""
-        arguments = self.arguments(question, log_N, log_D, given)
+    def told(
+        self, question: Question, log_N: np.ndarray, log_D: np.ndarray, given: Any = None, days: float | None = None
+    ) -> Any:
+        """Return rates and goodput of runs of these sizes on some numbers of a question's chips: about those that are
+        done in ``days``."""
+        arguments = self.arguments(question, log_N, log_D, given, days)
         return compiled.program(_PROGRAM, *arguments)(*arguments)
 
     def arguments(
-        self, question: Question, log_N: np.ndarray, log_D: np.ndarray, given: Any = None
+        self, question: Question, log_N: np.ndarray, log_D: np.ndarray, given: Any = None, days: float | None = None
     ) -> tuple[Any, Any, Any]:
         """Return what the compiled program takes; ``given`` stands in for the question's own numbers."""
         given = given or question.numbers()
@@ -167,7 +192,7 @@ class Schools:
         asked = {
             "shape": dict(self.scenario.shape.fit),
             "batch": {"coefficient": law.coefficient, "exponent": law.exponent},
-            "days": self.days,
+            "days": days or self.days,
             "run": {name: given[name] for name in run},
         }
         machine = {name: given[name] for name in ("device", "chip", "trainer", "older", "bill")}
@@ -182,11 +207,8 @@ class Schools:
     def programs(self) -> list[compiled.Program]:
         """Return the programs behind `match`, to be prepared beside others."""
         zero = np.zeros(len(_FACTORS) ** 2)
-        return list(
-            {
-                id(p): p for p in (compiled.program(_PROGRAM, *self.arguments(q, zero, zero)) for q in self.questions)
-            }.values()
-        )
+        every = [compiled.program(_PROGRAM, *self.arguments(q, zero, zero)) for q in self.questions]
+        return list({id(one): one for one in every}.values())
 
     def _prices(self, question: Question) -> dict[str, float]:
         usd = 0.0 if question.usd_per_hour is None else question.usd_per_hour / 3600.0
@@ -208,24 +230,32 @@ def _layout(question: Question, number: int) -> dict[str, int]:
     """Return the layout that the compiled program calls ``number``; data parallelism takes the rest of the chips."""
     spreads = _spreads(question)
     shape, spread = _SHAPES[number // len(spreads)], spreads[number % len(spreads)]
-    return dict(
-        zip(("tp", "cp", "ep", "micro_batch", "pp", "vp", "sharded", "zero_bubble"), (*shape, *spread), strict=True)
-    )
+    names = ("tp", "cp", "ep", "micro_batch", "pp", "vp", "sharded", "zero_bubble")
+    return dict(zip(names, (*shape, *spread), strict=True))
 
 
-def _within(told: Mapping[str, Any], i: int, days: float, tokens: float) -> tuple[float, int] | None:
-    """Return ln of the chip-seconds of a run that takes ``days``, between the numbers of chips tried, and which of them
-    is nearest; None where no number does. Where fewer than the fewest would do, those are taken."""
+class _Run(NamedTuple):
+    """A run between the numbers of chips tried: ln of its chip-seconds, its chips, and which number is nearest."""
+
+    log_chip_s: float
+    chips: float
+    nearest: int
+
+
+def _within(told: Mapping[str, Any], i: int, days: float, tokens: float, firm: bool) -> _Run | None:
+    """Return the run that takes ``days``; None where no number of chips does, or unless ``firm`` the quickest. Where
+    fewer chips than the fewest would do, those are taken."""
     rates, goodput, chips = (np.asarray(told[name][i]) for name in ("rates", "goodput", "chips"))
     fits = np.flatnonzero((rates > 0) & (goodput > _HOPELESS))
     if not len(fits):
         return None
     chip_s, counts = np.log(tokens / (rates[fits] * goodput[fits])), np.log(chips[fits])
     late = chip_s - counts - np.log(days * configs.DAY_S)  # ln of days over those asked: falls with chips
-    if late[-1] > 0.0:
+    if late[-1] > 0.0 and firm:
         return None
     where = float(np.interp(0.0, -late, counts))
-    return float(np.interp(where, counts, chip_s)), int(fits[np.argmin(np.abs(counts - where))])
+    nearest = int(fits[np.argmin(np.abs(counts - where))])
+    return _Run(float(np.interp(where, counts, chip_s)), float(np.exp(where)), nearest)
 
 
 def _columns(names: Sequence[str], rows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,6 @@ class Planner:
         self.school = self.baseline_school = self.schools.rough()
         self.training = {"plan": dict(self.school.form), "baseline": dict(self.school.form)}
         self.training_off = 0.0
-        self.most = scenario.settings.get("train_chips", math.inf)
         self.given = self.numbers()
         self.stacked, self.valid = stack(choices)
         self.condensed = Condensed(scenario, choices, self.stacked, len(self.valid))
@@ -116,12 +116,14 @@ class Planner:
             self.valid = self.valid * (bought["ok"] > 0)
 
         def once(residuals: Any, lone: np.ndarray) -> dict[str, Any]:
-            return self._run("solve", given, self.stacked, self._question(residuals, lone, split))
+            told = self._run("solve", given, self.stacked, self._question(residuals, lone, split))
+            return {**told, "forms": deepcopy(self.training), "schools": (self.school, self.baseline_school)}
 
         def rematch(solved: dict[str, Any], move: bool) -> float:
             return self._rematch(given, solved, move, bought is None)
 
         solved = self.condensed.settle(given, once, 3, held, rematch)
+        self._restore(solved)
         self.training_off = rematch(solved, False) if solved["found"] else 0.0
         if solved["found"] and int(solved["lane"]) != int(solved["best"]):
             self._narrow(given, solved)
@@ -141,6 +143,12 @@ class Planner:
             self._moved("baseline", float(solved["points"][1][0]), float(solved["points"][1][1]), move)
         return off
 
+    def _restore(self, solved: Mapping[str, Any]) -> None:
+        """Put the training run's forms back to those that an answer was found with."""
+        for name, form in solved["forms"].items():
+            self.training[name].update(form)
+        self.school, self.baseline_school = solved["schools"]
+
     def _share(self, given: Mapping[str, Any], solved: Mapping[str, Any]) -> float:
         """Return the training run's share of the objective, roughly: at the form's own prices."""
         form, (log_N, log_D) = self.training["plan"], solved["points"][0][:2]
@@ -153,7 +161,7 @@ class Planner:
         Raises:
 
         """
-        found = self.schools.match(log_N, log_D, self.most)
+        found = self.schools.match(log_N, log_D)
         if found is None:  # `planner.capped` says so, once the search has ended
             return 0.0
         held = self.training[name]
@@ -300,14 +308,17 @@ class Planner:
         """Return the least loss that the budget buys on each choice, times as calibrated."""
 
         def once(residuals: Any, lone: np.ndarray) -> dict[str, Any]:
-            return self._run("best_loss", given, self.stacked, self._purse(residuals, lone))
+            told = self._run("best_loss", given, self.stacked, self._purse(residuals, lone))
+            return {**told, "forms": deepcopy(self.training), "schools": (self.school, self.baseline_school)}
 
         def rematch(found: dict[str, Any], move: bool) -> float:
             lane, of = int(found["lane"]), found["lanes"]
             bought = bool(found["lanes_ok"][lane])
             return self._moved("plan", float(of["log_N"][lane]), float(of["log_D"][lane]), move) if bought else 0.0
 
-        return self.condensed.settle(given, once, 2, rematch=rematch)
+        found = self.condensed.settle(given, once, 2, rematch=rematch)
+        self._restore(found)
+        return found
 
 
 def _columns(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -32,6 +32,8 @@ QUESTIONS = {
         "chips": ["h100-sxm"],
         "tpot_ms": 200,
     },
+    "in a hurry": {"lifetime_tokens": 1e14, "train_days": 20, "chips": ["h100-sxm"]},
+    "few chips to train on": {"lifetime_tokens": 1e14, "train_chips": 64, "chips": ["h100-sxm"]},
     "trained elsewhere": {"lifetime_tokens": 1e14, "train_on": ["h200-sxm"], "chips": ["h100-sxm"]},
 }
 

@@ -94,9 +94,11 @@ class Question:
     precision: Annotated[
         PrecisionName | None, _flag("Serving precision (default: the better of bf16 and fp8).", "{bf16,fp8,int8,fp4}")
     ] = None
-    train_days: Annotated[float | None, _flag("Days that the training run may take (default 90).", "DAYS")] = None
+    train_days: Annotated[
+        float | None, _flag("Days that the training run may take (default: 90, or what it takes).", "DAYS")
+    ] = None
     train_chips: Annotated[
-        float | None, _flag("Most chips that the training run may take (default: as many as it needs).", "CHIPS")
+        float | None, _flag("Most chips for training; without --train-days it then takes longer.", "CHIPS")
     ] = None
     train_on: Annotated[
         str | None, _flag("Chips to choose among for training (default: those to serve on).", "ID,ID,...")

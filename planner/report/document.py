@@ -178,7 +178,7 @@ def training(outcome: Outcome) -> dict[str, Any] | None:
     if school.layout is None:
         return None
     params, tokens = outcome.value("params"), outcome.value("tokens")
-    chip, question, days = school.chip, school.question, outcome.scenario.settings["train_days"]
+    chip, question, days = school.chip, school.question, school.days
     chip_s = outcome.value("training_chip_s") if outcome.has_hardware else school.chips * days * configs.DAY_S
     chips = chip_s / (days * configs.DAY_S)
     rate = tokens / (chip_s * school.goodput)

@@ -110,7 +110,7 @@ def _plan(answer: dict[str, Any]) -> Table:
         run = answer["training"]
         if run:
             row("trained on", f"{run['chips']:,.0f} x {run['chip']}")
-            row(f"for {run['days']:g} days, at", f"{percent(run['mfu'])} MFU")
+            row(f"for {run['days']:.3g} days, at", f"{percent(run['mfu'])} MFU")
         row("time per output token", seconds(plan["tpot_s"]))
         row("time to first token", seconds(plan["ttft_s"]))
         row("decode step", seconds(plan["step_s"]))
