@@ -20,6 +20,7 @@ _ALL = 2  # rounds in which every lane is matched; then those that may still win
 _RIVALS = 1.25  # times the best objective: what may still win
 _SETTLED = 3e-4  # relative change of the best objective from one round to the next
 _MATCHED = 2e-3  # calibrated less condensed seconds of the best plan, over the calibrated
+_NEARLY = 0.03  # likewise, of a plan that is kept where the next round leaves none
 _CALM = 3  # rounds after which residuals move half the way: at the edges of tiles they go to and fro
 _NEAR_LONE = 0.1  # ln of busy replicas of a fleet below which a lone replica is tried beside it
 _WITH_BASELINE = 3  # copies of the choices: fleets, lone replicas, baselines
@@ -122,9 +123,9 @@ class Condensed:
             self.change = abs(best / last - 1.0) if np.isfinite(best) and np.isfinite(last) else np.inf
             matched = held is not None or max(map(abs, self.times_off.values())) < _MATCHED
             quiet = self.change < _SETTLED and matched and abs(rematch(solved, False)) < _MATCHED
-            if np.isfinite(best):
+            if np.isfinite(best) and max(map(abs, self.times_off.values())) < _NEARLY:
                 kept = solved, deepcopy(self.residuals), self.off, self.times_off, self.change
-            hopeless = kept is None and self.rounds > _ALL
+            hopeless = not np.isfinite(best) and kept is None and self.rounds > _ALL
             if self.rounds == _ROUNDS or hopeless or (quiet and not (near & ~lone).any()):
                 break
             # A fleet that the peak does not keep busy is a lone replica's plan, as long as both have the same times:
