@@ -16,6 +16,7 @@ _CHUNK = 32  # lanes matched in one call
 # Rounds of searching and matching. Most questions settle in three to five; where the edges of tiles keep bending the
 # times, more rounds go to and fro by what the certificate states, below 1 % of the objective.
 _ROUNDS = 5
+_MOST_ROUNDS = 12  # where times are still off by `_NEARLY`: at the edge of what is feasible
 _ALL = 2  # rounds in which every lane is matched; then those that may still win
 _RIVALS = 1.25  # times the best objective: what may still win
 _SETTLED = 3e-4  # relative change of the best objective from one round to the next
@@ -104,7 +105,7 @@ class Condensed:
         lone, followers = np.zeros(self.width, bool), np.zeros(self.width, bool)
         last, solved = np.inf, {}
         kept, best = None, np.inf
-        for self.rounds in range(1, _ROUNDS + 1):
+        for self.rounds in range(1, _MOST_ROUNDS + 1):
             solved = solve(self.residuals, lone.astype(float))
             values, lane = _objectives(solved), int(solved["lane"])
             best = float(np.min(values, initial=np.inf))
@@ -123,10 +124,12 @@ class Condensed:
             self.change = abs(best / last - 1.0) if np.isfinite(best) and np.isfinite(last) else np.inf
             matched = held is not None or max(map(abs, self.times_off.values())) < _MATCHED
             quiet = self.change < _SETTLED and matched and abs(rematch(solved, False)) < _MATCHED
-            if np.isfinite(best) and max(map(abs, self.times_off.values())) < _NEARLY:
+            near_enough = np.isfinite(best) and max(map(abs, self.times_off.values())) < _NEARLY
+            if near_enough:
                 kept = solved, deepcopy(self.residuals), self.off, self.times_off, self.change
             hopeless = not np.isfinite(best) and kept is None and self.rounds > _ALL
-            if self.rounds == _ROUNDS or hopeless or (quiet and not (near & ~lone).any()):
+            last_one = self.rounds == _MOST_ROUNDS or (self.rounds >= _ROUNDS and near_enough)
+            if last_one or hopeless or (quiet and not (near & ~lone).any()):
                 break
             # A fleet that the peak does not keep busy is a lone replica's plan, as long as both have the same times:
             # a lone replica starts with its fleet's, and goes back to them where its own leave it no plan.

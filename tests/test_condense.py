@@ -27,7 +27,7 @@ QUESTIONS = {
     "budget": {"lifetime_tokens": 1e13, "budget_usd": 1e7, "chips": ["h100-sxm"]},
     "across domains": {
         "lifetime_tokens": 1e14,
-        "quality_like": 3e12,
+        "quality_like": 1e12,
         "train_days": 2000,
         "chips": ["h100-sxm"],
         "tpot_ms": 200,
