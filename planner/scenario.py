@@ -77,6 +77,9 @@ class Scenario:
                 f"--lifetime-tokens = {self.settings['lifetime_tokens']:g} must be at least 1 with --objective "
                 f"{objective} (0 is allowed with --objective flops: training alone)"
             )
+        most = self.settings.get("train_chips", 1.0)
+        if most != round(most):
+            raise configs.ConfigError(f"--train-chips = {most:g} must be a whole number of chips")
         if "budget_usd" in self.settings and objective != "usd":
             raise configs.ConfigError(f"--budget-usd needs --objective usd, not {objective}")
         _ = self.law, self.workload, self.shape, self.training_chips, [self.engine_on(chip) for chip in self.chips]
@@ -120,6 +123,13 @@ class Scenario:
         s = self.settings
         found = list({chip.id: chip for chip in map(configs.load_chip, s.get("train_on", ()))}.values())
         able = [c for c in found or self.chips if s["train_precision"] in c.peak_flops_per_s]
+        if "chip_usd_per_hour" not in s and s["objective"] != "joules":
+            free = [c.id for c in able if c.usd_per_hour is None]
+            if free and found and s["objective"] == "usd":
+                raise configs.ConfigError(
+                    f"chip '{free[0]}' of --train-on has no rental price: give --chip-usd-per-hour, or leave it out"
+                )
+            able = [c for c in able if c.usd_per_hour is not None] or able
         if not able:
             asked = ", ".join(chip.id for chip in found or self.chips)
             raise configs.ConfigError(f"--train-precision '{s['train_precision']}' has no matrix units on {asked}")

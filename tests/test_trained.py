@@ -120,6 +120,7 @@ def test_a_run_without_a_layout_takes_the_best_that_fits():
                 stated = {"tp": str(tp), "pp": str(pp), "cp": "1", "vp": "1", "ep": "1", "micro_batch": str(micro)}
                 other = one(**{**row, **stated})
                 given = numbers(other, configs.load_trainer(other.trainer))
+                given["decoder"] = Decoder.of(given["model"])
                 told, state, kept = tally(given, TrainingLayout(**given["layout"]), other.sequences)
                 if float(state.total() + kept.bytes(told.recomputed_fraction())) < 0.95 * given["hbm_bytes"]:
                     assert float(predict([other])[0]) <= rate * (1.0 + 1e-6)

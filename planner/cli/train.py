@@ -7,7 +7,7 @@ import configs
 from ..train.asked import Asked
 from .values import InputError, flag_of
 
-_WHOLE = ("chips", "tp", "pp", "vp", "cp", "ep", "micro_batch")
+_WHOLE = ("chips", "sequence_tokens", "tp", "pp", "vp", "cp", "ep", "micro_batch")
 _EITHER = (("model", "params"), ("chips", "days"))  # one in the command line replaces both in the file
 _SWITCHES = ("reversible", "overlap")
 

@@ -1,6 +1,7 @@
 """How many chips a deadline takes: layouts over numbers of chips, coarse first."""
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,9 @@ def find(question: Question) -> Found:
     best = enough(likely) or enough(others)
     if best is None:
         return Found(space.EMPTY, _sorted(tried), min((row["days"] for row in tried.values()), default=np.inf))
-    step = max(best // (2 * _STEPS), 1)
-    between = list(range(best // 2 + step, best, step))
+    odd = _odd(question)
+    step = max(best // odd // (2 * _STEPS), 1) * odd
+    between = list(range(best // odd // 2 * odd + step, best, step))
     best = (enough(between) if between else None) or best
     return Found(space.search(question, [best]), _sorted(tried), tried[best]["days"])
 
@@ -57,9 +59,18 @@ def _powers(question: Question) -> tuple[list[int], list[int]]:
     assert question.days is not None
     busy_s = 6.0 * question.model.active_params * question.tokens / question.chip.peak_flops_per_s[question.precision]
     least = busy_s / (question.days * configs.DAY_S)
-    every = [2**k for k in range(space.MOST_CHIPS.bit_length())]
+    odd = _odd(question)
+    every = [odd * 2**k for k in range(space.MOST_CHIPS.bit_length()) if odd * 2**k <= space.MOST_CHIPS]
     likely = [n for n in every if least <= n <= _WASTE * least]
     return likely, [n for n in every if n not in likely]
+
+
+def _odd(question: Question) -> int:
+    """Return the odd part of the chips that the given ways take: every number of chips tried is a multiple of it."""
+    apart = prod(question.ways.get(name, 1) for name in ("tp", "pp", "cp"))
+    while apart % 2 == 0:
+        apart //= 2
+    return apart
 
 
 def _sorted(tried: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from ..runs.constants import kernels
 from ..serving.formats import training_recipe
 from ..serving.numbers import device_numbers
 from .asked import Asked, served
+from .ways import check
 
 TRAINER = "megatron"  # where a chip's vendor has none of its own
 BATCH_LAW, CRITICAL_LAW = "step-law-2025", "zhang-2024"
@@ -89,7 +90,14 @@ class Question:
             raise configs.ConfigError(
                 f"--batch-tokens = {batch:g} must be at least --sequence-tokens = {sequence:g}: one sequence"
             )
-        sequences = _usual_batch(law, model, asked["tokens"]) / sequence if batch is None else batch / sequence
+        if batch is not None and batch > asked["tokens"]:
+            raise configs.ConfigError(
+                f"--batch-tokens = {batch:g} must not exceed --tokens = {asked['tokens']:g}: a step at least"
+            )
+        lawful = min(_usual_batch(law, model, asked["tokens"]), asked["tokens"])
+        sequences = (lawful if batch is None else batch) / sequence
+        ways = {name: int(asked[name]) for name in WAYS if name in asked}
+        check(model, ways, asked, sequence, sequences)
         usd, basis = _price(asked, chip)
         rollouts = Asked.of(asked)
         return cls(
@@ -107,7 +115,7 @@ class Question:
             sequences=2.0 ** round(log2(max(sequences, 1.0))) if batch is None else sequences,
             batch_given=batch is not None,
             batch_law=law,
-            ways={name: int(asked[name]) for name in WAYS if name in asked},
+            ways=ways,
             sharding=asked.get("sharding"),
             schedule=asked.get("schedule", SCHEDULES[0]),
             recomputed=asked.get("recompute", -1.0),
@@ -207,6 +215,8 @@ def _trainer(asked: Mapping[str, Any], chip: configs.ChipFacts) -> tuple[configs
 
 
 def _price(asked: Mapping[str, Any], chip: configs.ChipFacts) -> tuple[float | None, str]:
+    if "chip_usd_per_hour" in asked and "price_mode" in asked:
+        raise configs.ConfigError("--price-mode and --chip-usd-per-hour exclude each other: your own price has no mode")
     if "chip_usd_per_hour" in asked:
         return float(asked["chip_usd_per_hour"]), "given"
     if "price" not in chip.tables and "price_mode" not in asked:

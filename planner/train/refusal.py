@@ -48,7 +48,8 @@ def _too_full(question: Question, found: Found) -> dict[str, Any]:
     start = max(question.chips or 1, 1)
     counts = [start * 2**k for k in range(1, 15) if start * 2**k <= space.MOST_CHIPS]
     more = space.search(question, counts)
-    nearest = {"chips": min(way.chips for way in more.ways)} if more.ways else {}
+    able = [w.chips for w, days in zip(more.ways, more.days, strict=True) if days <= (question.days or np.inf)]
+    nearest = {"chips": min(able)} if able else {}
     has = f"a chip has room for {room / 1e9:.3g} GB and the emptiest layout needs {least / 1e9:.3g} GB"
     then = f"; {nearest['chips']:,} chips would hold it" if nearest else ""
     return {"limit": "memory", "message": f"{question.model.name} does not fit: {has}{then}", "nearest": nearest,
@@ -58,7 +59,9 @@ def _too_full(question: Question, found: Found) -> dict[str, Any]:
 def _indivisible(question: Question) -> dict[str, Any]:
     """Refuse chips that no layout uses up: more than there are sequences to share out, or not dividing anything."""
     chips = question.chips or 1
-    near = [n for n in (2 ** int(np.log2(chips)), 2 ** int(np.log2(chips) + 1)) if n != chips]
+    # Rounder numbers on both sides, ever coarser: those next to the one asked for come first.
+    steps = [2**k for k in range(3, chips.bit_length() + 1)]
+    near = sorted({n for step in steps for n in (chips // step * step, -(-chips // step) * step) if n and n != chips})
     able = sorted({way.chips for way in space.search(question, near).ways}, key=lambda n: abs(n - chips))
     batch = question.sequences * question.sequence_tokens
     given = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in question.ways.items())

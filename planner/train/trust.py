@@ -12,6 +12,7 @@ from .question import Question
 from .space import Way
 
 _MEASURED_CHIPS = 16384  # the largest run among those that profiles were fitted to
+_SHORT, _SHORT_TOKENS = "megatron", 16384.0  # other profiles predict runs of up to 131,072 within 10 %
 _LONG_TOKENS = 131072.0  # the longest sequences among them
 _OFF = 0.005  # of the batch: what is worth a word
 
@@ -57,6 +58,11 @@ def warnings(question: Question, way: Way | None = None, answer: Mapping[str, An
         out.append("recurrent layers are taken to be bound by memory traffic: none was timed.")
     if any(isinstance(layer.feedforward, ExpertsFacts) for layer in model.layers) and question.expert_load == 1.0:
         out.append("experts are taken to be balanced, as published runs force them to be: see --expert-load.")
+    if trainer.id == _SHORT and question.sequence_tokens > _SHORT_TOKENS:
+        out.append(
+            f"of the runs behind the profile of {trainer.name} one alone has more than {_SHORT_TOKENS:.0f} tokens a "
+            "sequence (131,072): it is predicted 36 % too fast."
+        )
     if question.sequence_tokens > _LONG_TOKENS:
         out.append(f"sequences of more than {_LONG_TOKENS:.0f} tokens were never measured.")
     out += _batch_warnings(question, answer)
