@@ -26,7 +26,7 @@ from .trained import TrainedRun
 # Standard deviations of the prior's logarithms and its centre. Overheads are known within a factor of e; a gradient of
 # attention takes 2.5 to 3.5 times as long as attention. Matrix products of three stacks (llm-foundry, Pax, MaxText on
 # GPUs: 155 runs) each fit 1.25 to 1.3 times the timed ones in bf16, as if chips under load for hours ran at lower
-# clocks, and 0.7 times that in FP8.
+# clocks, and the one with FP8 0.7 times that.
 FITTED = {
     "gemm_ratio": 0.1, "narrow_ratio": 0.2, "attention_ratio": 0.3, "older_attention_ratio": 0.2,
     "backward_ratio": 0.15, "expert_ratio": 0.3, "link_ratio": 0.4, "stream_passes": 0.5, "conversion_passes": 0.5,
