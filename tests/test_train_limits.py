@@ -82,7 +82,8 @@ def test_what_cannot_be_trained_is_refused_with_what_would_do(asked):
     assert refused.excess_fraction > 0.0
     assert refused.nearest
     for name, value in refused.nearest.items():
-        again = plan.optimize(Scenario.of({**ASK, **asked, name: value * 1.02}))
+        relaxed = math.ceil(value * 1.02) if name == "train_chips" else value * 1.02
+        again = plan.optimize(Scenario.of({**ASK, **asked, name: relaxed}))
         assert again.infeasible is None, (name, value)
 
 
