@@ -7,12 +7,12 @@ from typing import Any
 from .infeasible import Infeasible, up
 from .schooling import School
 from .search import Planner
+from .training.names import MAX_TRAINING_TOKENS
 
 _HALVINGS = 13  # of the split between compute-optimal and the last one considered: to a ten-thousandth
 _INSIDE = 1.0 - 1e-3  # of the limit: a form matched anew may ask for a little more
 _WIDER = 1.02  # times the limit, for what more of it saves
 _LONGEST_DAYS = 1e5
-MAX_TRAINING_TOKENS = 1e18  # as `planner.optimize.programs`
 
 
 def capped(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -> dict[str, Any] | Infeasible:
@@ -54,7 +54,7 @@ def tightest(planner: Planner, given: Mapping[str, Any], solved: Mapping[str, An
 
 
 class _Curve:
-    """Sizes and tokens of one quality, by the split of `scaling.ChinchillaLaw.log_split`."""
+    """Sizes and tokens of one quality, by the split of `scaling.ChinchillaLaw.log_split`, in plain numbers."""
 
     def __init__(self, planner: Planner, solved: Mapping[str, Any]):
         self.planner, self.law = planner, planner.scenario.law.coefficients

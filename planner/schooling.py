@@ -12,7 +12,7 @@ import configs
 from . import compiled
 from .scenario import TRAIN_DAYS, Scenario
 from .train.question import Question
-from .training.names import REFERENCE
+from .training.names import REFERENCE, TYPICAL_MFU
 
 _PROGRAM = "planner.train.programs:plan"
 # Points round a plan, as factors of size and tokens: a plane through their logarithms has value and slopes.
@@ -31,7 +31,7 @@ _MOST_KNOWN = 4096
 
 @dataclass(frozen=True)
 class School:
-    """A chip to train on and the run's form round a plan: ``form`` as `planner.training.run.FORM` names it.
+    """A chip to train on and the run's form round a plan: ``form`` is of `planner.training.run.TrainingForm`.
 
     At the plan it takes ``chips``, a fraction while planning, for ``days``, each at ``rate`` tokens a second in the
     best of the layouts tried, ``layout``; ``goodput`` is the useful share of its time.
@@ -79,7 +79,7 @@ class Schools:
         found = []
         for question in self.questions:
             peak = question.chip.peak_flops_per_s[question.precision]
-            log = float(np.log(6.0 * REFERENCE[0] * REFERENCE[1] / (peak * 0.4)))
+            log = float(np.log(6.0 * REFERENCE[0] * REFERENCE[1] / (peak * TYPICAL_MFU)))
             form = {"log": log, "params_exponent": 1.0, "tokens_exponent": 1.0, **self._prices(question)}
             found.append(School(question, form))
         return min(found, key=lambda one: self._cost(one, float(np.log(REFERENCE[0])), float(np.log(REFERENCE[1]))))
@@ -211,7 +211,7 @@ class Schools:
         return list({id(one): one for one in every}.values())
 
     def _prices(self, question: Question) -> dict[str, float]:
-        usd = 0.0 if question.usd_per_hour is None else question.usd_per_hour / 3600.0
+        usd = 0.0 if question.usd_per_hour is None else question.usd_per_hour / configs.HOUR_S
         return {"usd_per_s": usd, "power_w": question.chip.power_w}
 
 

@@ -156,11 +156,7 @@ class Planner:
         return rate * math.exp(log_chip_seconds(form, log_N, log_D) - float(solved["log_objective"]))
 
     def _moved(self, name: str, log_N: float, log_D: float, move: bool) -> float:
-        """Return what the form called ``name`` is off by at a size and tokens, relatively; ``move`` it there.
-
-        Raises:
-
-        """
+        """Return what the form called ``name`` is off by at a size and tokens, relatively; ``move`` it there."""
         found = self.schools.match(log_N, log_D)
         if found is None:  # `planner.capped` says so, once the search has ended
             return 0.0

@@ -15,6 +15,7 @@ from hw import Scalar
 
 from ..model.buildable import BuildableShape
 from ..serving.residuals import NONE
+from ..training.names import MAX_TRAINING_TOKENS
 from .describe import busy_replicas, describe, log_limits, useful_batch
 from .interior_point import Solution, minimise
 from .problem import Problem
@@ -23,7 +24,6 @@ from .programs import (
     COST,
     DEMAND,
     LOG_OFF,
-    MAX_TRAINING_TOKENS,
     START,
     DirectLift,
     QualityLift,

@@ -21,11 +21,11 @@ from hw import Scalar, scaled
 from scaling import ChinchillaLaw
 
 from ..serving.replica import OVERLAP
+from ..training.names import MAX_TRAINING_TOKENS
 from .bisection import bisect
 from .posynomial import Functions, Posynomials
 from .problem import Problem
 
-MAX_TRAINING_TOKENS = 1e18  # the most lenient model tried is the one that needs this many: a bound, not a claim
 COST = -2  # among the functions of `loss_functions`
 CAPS = slice(1, 5)  # memory, TPOT, TTFT and the engine's sequences among the functions
 DEMAND = 6

@@ -72,6 +72,8 @@ def _status(outcome: Outcome) -> dict[str, str]:
     every = "every chip, replica size and precision allowed"
     if outcome.solved["unsettled"]:
         every = "the choices that settled (see warnings)"
+    if "held_by" in outcome.solved:
+        every += f", at the size where {outcome.solved['held_by']} just suffices,"
     gap = percent(outcome.solved["condensation_gap"])
     said = f"the global optimum over {every} of a convex program whose times are the calibrated kernels' at the plan"
     return {"status": "converged", "message": f"the plan is {said}, to {gap} of the objective"}

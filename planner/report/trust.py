@@ -13,9 +13,9 @@ from ..plan import PLAN, Outcome
 from ..runs.constants import is_timed
 from ..runs.interval import Interval, interval
 from ..scenario import DEFAULT_SOURCES
+from ..training.names import MAX_TRAINING_TOKENS, TYPICAL_MFU
 from .units import say
 
-_MOST_TOKENS = 1e18  # as `planner.optimize.programs.MAX_TRAINING_TOKENS`
 _FAR = 0.03  # of a time: worth a warning of a given plan
 
 
@@ -139,8 +139,8 @@ def warnings(outcome: Outcome) -> list[str]:
     out = [f"{lost} of {len(outcome.choices)} choices did not settle and were left out."] if lost else []
     out += head
     out += range_warnings(scenario.law.id, scenario.law.valid, outcome.value("params"), outcome.value("tokens"))
-    if outcome.value("tokens") > _MOST_TOKENS * (1.0 - 1e-6) and not outcome.appraised:
-        out.append(f"training tokens are held at {_MOST_TOKENS:g}, the most that is considered.")
+    if outcome.value("tokens") > MAX_TRAINING_TOKENS * (1.0 - 1e-6) and not outcome.appraised:
+        out.append(f"training tokens are held at {MAX_TRAINING_TOKENS:g}, the most that is considered.")
     low, high = scenario.shape.valid["min_params"], scenario.shape.valid["max_params"]
     if not low <= outcome.value("params") <= high:
         out.append(f"layers and KV width follow public models of {say(low)} to {say(high)} parameters: extrapolated.")
@@ -194,7 +194,7 @@ def _of_training(outcome: Outcome) -> list[str]:
     question = school.question
     chip, trainer = question.chip, question.trainer
     if school.layout is None:
-        return ["no layout that was tried trains the plan: its run is 6 N D at a utilisation of 0.4."]
+        return [f"no layout that was tried trains the plan: its run is 6 N D at a utilisation of {TYPICAL_MFU:g}."]
     out = []
     if not question.trainer_usual:
         out.append(

@@ -39,7 +39,7 @@ def train(question: Question, export: str | None = None) -> dict[str, Any]:
     best = ways[0][0]
     answer = _head(question) | _body(question, best, _row(told, 0))
     rows = [_layout_row(question, way, _row(told, i)) for i, (way, _) in enumerate(ways)]
-    given = {name for name, value in question.ways.items()} | {"sharding"} & {question.sharding and "sharding"}
+    given = [*question.ways, *(["sharding"] if question.sharding else [])]
     return answer | {
         "layout": {**_layout(best), "chosen": found.space.whole > 1, "given": sorted(given)},
         "layouts": rows,

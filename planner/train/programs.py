@@ -19,9 +19,9 @@ from ..training.batch_size import BatchLaw
 from ..training.costed import Costed, costed
 from ..training.goodput import Checkpoint, Goodput
 from ..training.layout import TrainingLayout
+from ..training.names import TYPICAL_MFU
 from ..training.states import RESERVED_FRACTION
 
-TYPICAL_MFU = 0.4  # where the search for a number of chips begins
 CHECKPOINT_BYTES = 14.0  # a parameter: 16-bit weights, 32-bit master weights and two moments
 
 

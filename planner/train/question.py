@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import log2
+from math import log2, prod, sqrt
 from typing import Any
 
 import configs
@@ -20,13 +20,13 @@ from .ways import check
 TRAINER = "megatron"  # where a chip's vendor has none of its own
 BATCH_LAW, CRITICAL_LAW = "step-law-2025", "zhang-2024"
 FAILURES = "llama-3"
-# What that report does not say: Meta's research clusters take 5 to 20 minutes to restart (configs/failures/meta-rsc-1).
+# What that report does not say: Meta's research clusters take 5 to 20 minutes to restart (configs/failures/meta-rsc-1),
+# of which this is the geometric middle, as it is of what other reports say.
 RESTART_S = 600.0
 SEQUENCE_TOKENS = 8192.0  # Llama 3 and DeepSeek-V3 pre-train on 8k and 4k, their long-context stages come after
 WAYS = ("tp", "pp", "vp", "cp", "ep", "micro_batch")
-SCHEDULES = ("1f1b", "zero-bubble")
-SHARDINGS = ("states", "weights")
-_RATES = ("hbm_bytes_per_s", "link_bytes_per_s", "scale_out_bytes_per_s", "hbm_bytes")
+_RATES = ("hbm_bytes_per_s", "link_bytes_per_s", "scale_out_bytes_per_s")
+_NEVER_S = 1e30  # between planned stops where none are reported
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Question:
     """One run: a model, chips, tokens and how it is trained. ``ways`` holds what of the layout was given.
 
     ``chips`` or ``days`` may be None, not both. ``sequences`` is the global batch asked for; ``batch_given`` says
-    whether it was, or a batch law's. ``recomputed`` is below 0 where memory is to decide. ``prices`` are US dollars per
-    chip-hour by mode, ``usd_per_hour`` the one that counts, None without any. ``rollouts`` and ``served`` are what
-    reinforcement learning and serving are asked, None where they are not.
+    whether it was, or a batch law's. ``recomputed`` is below 0 where memory is to decide. ``usd_per_hour`` is the
+    price of a chip, None without any. ``rollouts`` and ``served`` are what is asked of reinforcement learning and of
+    serving, None where nothing is.
     """
 
     model: configs.ModelFacts
@@ -117,7 +117,7 @@ class Question:
             batch_law=law,
             ways=ways,
             sharding=asked.get("sharding"),
-            schedule=asked.get("schedule", SCHEDULES[0]),
+            schedule=asked.get("schedule", "1f1b"),
             recomputed=asked.get("recompute", -1.0),
             reversible=bool(asked.get("reversible", False)),
             overlapped=bool(asked.get("overlap", False)),
@@ -143,7 +143,7 @@ class Question:
     def _numbers(self) -> dict[str, Any]:
         engine, chip, failures = configs.load_engine(self.trainer.kernels_like), self.chip, self.failures
         device = device_numbers(chip, self.kernels, engine, training_recipe(self.precision), closed=False)
-        rates = {name: device.get(name, getattr(chip, name)) for name in _RATES if name != "hbm_bytes"}
+        rates = {name: device[name] for name in _RATES}  # as kernels meet them: some slices go out over PCIe
         return {
             "model": decoder_numbers(self.model),
             "params": self.model.params,
@@ -166,8 +166,8 @@ class Question:
             "older": float(chip.id in self.trainer.older_attention_on),
             "bill": {
                 "chip_mtbf_s": failures.chip_mtbf_s,
-                "restart_s": RESTART_S if failures.restart_s is None else sum(failures.restart_s) / 2.0,
-                "planned_s": failures.planned_s or 1e30,
+                "restart_s": RESTART_S if failures.restart_s is None else sqrt(prod(failures.restart_s)),
+                "planned_s": failures.planned_s or _NEVER_S,
                 "store_bytes_per_s_per_chip": store_bytes_per_s_per_chip(),
                 "usd_per_chip_s": (self.usd_per_hour or 0.0) / configs.HOUR_S,
                 "power_w": chip.power_w,

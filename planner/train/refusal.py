@@ -1,12 +1,13 @@
 """Why no layout does: which limit binds, by how much, and the nearest numbers that would do."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..training.states import RESERVED_FRACTION
 from . import space
-from .chips import Found
+from .chips import Found, find
 from .question import Question
 
 
@@ -28,10 +29,6 @@ def _too_slow(question: Question, found: Found) -> dict[str, Any]:
     where = f"on {question.chips:,} chips" if question.chips is not None else "on any number of chips"
     nearest: dict[str, Any] = {"days": days}
     if question.chips is not None:
-        from dataclasses import replace
-
-        from .chips import find
-
         more = find(replace(question, chips=None))
         if more.space.ways:
             nearest["chips"] = more.space.ways[0].chips
