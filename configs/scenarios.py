@@ -43,12 +43,15 @@ PLAN_SETTINGS = {
 }
 
 _WAYS = Number("chips, a whole number", 1, 16384, required=False)
-# What estimate asks: one model on one slice of chips, under one load.
-ESTIMATE_SETTINGS = {
+_ONE_MODEL = {
     "model": Text(required=False),
     "params": Number("parameters", 1e6, 1e15, required=False),
     "active_params": Number("parameters used per token", 1e6, 1e15, required=False),
     "chip": Text(required=False),
+}
+# What estimate asks: one model on one slice of chips, under one load.
+ESTIMATE_SETTINGS = {
+    **_ONE_MODEL,
     "chips": _WAYS,
     "tp": _WAYS,
     "pp": _WAYS,
@@ -72,10 +75,7 @@ ESTIMATE_SETTINGS = {
 _SPLIT = Number("chips, a whole number", 1, 262144, required=False)
 # What train asks: one training run of one model.
 TRAIN_SETTINGS = {
-    "model": Text(required=False),
-    "params": Number("parameters", 1e6, 1e15, required=False),
-    "active_params": Number("parameters used per token", 1e6, 1e15, required=False),
-    "chip": Text(required=False),
+    **_ONE_MODEL,
     "chips": _SPLIT,
     "days": Number("days", 1e-3, 1e5, required=False),
     "tokens": Number("tokens", 1e3, 1e18, required=False),

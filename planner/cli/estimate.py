@@ -5,7 +5,7 @@ from typing import Any
 import configs
 
 from .files import check_writable, write
-from .values import InputError, flag_of
+from .values import InputError, check_model_and_chip, flag_of, over_file
 
 _WHOLE = ("chips", "tp", "pp", "dp", "ep", "draft_tokens")
 # Flags of which one in the command line replaces every one in the file.
@@ -47,20 +47,12 @@ def settings(asked: dict[str, Any]) -> dict[str, Any]:
     """
     given = {k: v for k, v in asked.items() if k in configs.ESTIMATE_SETTINGS}
     known = configs.load_estimate(asked["scenario"]) if "scenario" in asked else {}
-    for names in _EITHER:
-        if any(name in given for name in names):
-            known = {k: v for k, v in known.items() if k not in names}
-    out = {**known, **given}
+    out = over_file(given, known, _EITHER)
     for name in _WHOLE:
         if name in out and out[name] != round(out[name]):
             unit = "tokens" if name == "draft_tokens" else "chips"
             raise InputError(f"{flag_of(name)} = {out[name]:g} must be a whole number of {unit}")
-    if "active_params" in out and "params" not in out:
-        raise InputError("--active-params goes with --params: a model of --model has its own count")
-    if "model" not in out and "params" not in out:
-        raise InputError("--model is missing: give one of 'llm-planner list models', for instance llama-3.3-70b")
-    if "chip" not in out:
-        raise InputError("--chip is missing: give one of 'llm-planner list chips', for instance h100-sxm")
+    check_model_and_chip(out, "llama-3.3-70b")
     # Names are looked up here as well, so that a mistyped one is told before jax is loaded.
     for name, load in (("chip", configs.load_chip), ("engine", configs.load_engine), ("model", configs.load_model)):
         if name in out:

@@ -5,26 +5,16 @@ from typing import Annotated, Literal
 
 import tyro
 
-from .flags import Output, _flag
+from .flags import OneModel, _flag
 
 
 @dataclass(frozen=True)
-class Estimate(Output):
+class Estimate(OneModel):
     """Say how fast one model runs on one slice of chips, how many it serves at once, what that costs, and how sure.
 
     The flags --chip and one of --model and --params are required.
     """
 
-    model: Annotated[
-        str | None, _flag("Model: an id or name of `list models`, a config.json, its folder, or a TOML file.", "ID")
-    ] = None
-    params: Annotated[
-        float | None, _flag("Instead of --model: a typical model of this many parameters, such as 8B.", "PARAMS")
-    ] = None
-    active_params: Annotated[
-        float | None, _flag("With --params: parameters used per token, fewer where it has experts.", "PARAMS")
-    ] = None
-    chip: Annotated[str | None, _flag("Chip: an id of `list chips` or a TOML file.", "ID")] = None
     chips: Annotated[float | None, _flag("Chips of one replica (default: tp x pp x dp, or 1).", "CHIPS")] = None
     tp: Annotated[float | None, _flag("Tensor parallelism (default: the best layout of all four).", "CHIPS")] = None
     pp: Annotated[float | None, _flag("Pipeline stages.", "CHIPS")] = None

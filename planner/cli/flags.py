@@ -130,6 +130,22 @@ class Output:
 
 
 @dataclass(frozen=True)
+class OneModel(Output):
+    """Flags of commands about one model on one kind of chip."""
+
+    model: Annotated[
+        str | None, _flag("Model: an id or name of `list models`, a config.json, its folder, or a TOML file.", "ID")
+    ] = None
+    params: Annotated[
+        float | None, _flag("Instead of --model: a typical model of this many parameters, such as 8B.", "PARAMS")
+    ] = None
+    active_params: Annotated[
+        float | None, _flag("With --params: parameters used per token, fewer where it has experts.", "PARAMS")
+    ] = None
+    chip: Annotated[str | None, _flag("Chip: an id of `list chips` or a TOML file.", "ID")] = None
+
+
+@dataclass(frozen=True)
 class Optimize(Output, Question):
     """Choose model size, training tokens, chip, replica, precision and batch at the least lifetime cost."""
 

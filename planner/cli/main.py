@@ -84,8 +84,8 @@ def _dispatch(words: list[str]) -> int:
     handlers = {
         "optimize": _optimize,
         "evaluate": _evaluate,
-        "estimate": _estimate,
-        "train": _train,
+        "estimate": partial(_one_model, "estimate"),
+        "train": partial(_one_model, "train"),
         "calibrate": partial(_kernels, "calibrate"),
         "validate": partial(_kernels, "validate"),
         "list": _list,
@@ -160,31 +160,20 @@ def _evaluate(words: Sequence[str]) -> int:
     return _answer(asked, "evaluate", outcome)
 
 
-def _estimate(words: Sequence[str]) -> int:
-    asked = parse("estimate", _form("estimate"), words, configs.ESTIMATE_SETTINGS)
+def _one_model(command: str, words: Sequence[str]) -> int:
+    """Run `estimate` or `train`."""
+    specs = {"estimate": configs.ESTIMATE_SETTINGS, "train": configs.TRAIN_SETTINGS}[command]
+    asked = parse(command, _form(command), words, specs)
     _check_save(asked)
-    from . import estimate
+    from . import estimate, train
 
-    answer = estimate.estimate(asked)
+    answer = {"estimate": estimate.estimate, "train": train.train}[command](asked)
     _emit(asked, answer)
     if not asked.get("json"):
-        from ..report.estimate import show
+        from ..report import estimate as estimated
+        from ..report import train as trained
 
-        show(answer, _console())
-    return 3 if answer["status"] == "infeasible" else 0
-
-
-def _train(words: Sequence[str]) -> int:
-    asked = parse("train", _form("train"), words, configs.TRAIN_SETTINGS)
-    _check_save(asked)
-    from . import train
-
-    answer = train.train(asked)
-    _emit(asked, answer)
-    if not asked.get("json"):
-        from ..report.train import show
-
-        show(answer, _console())
+        {"estimate": estimated.show, "train": trained.show}[command](answer, _console())
     return 3 if answer["status"] == "infeasible" else 0
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import configs
 
 from ..train.asked import Asked
-from .values import InputError, flag_of
+from .values import InputError, check_model_and_chip, flag_of, over_file
 
 _WHOLE = ("chips", "sequence_tokens", "tp", "pp", "vp", "cp", "ep", "micro_batch")
 _EITHER = (("model", "params"), ("chips", "days"))  # one in the command line replaces both in the file
@@ -37,19 +37,11 @@ def settings(asked: dict[str, Any]) -> dict[str, Any]:
     """
     given = {k: v for k, v in asked.items() if k in configs.TRAIN_SETTINGS}
     known = configs.load_run(asked["scenario"]) if "scenario" in asked else {}
-    for names in _EITHER:
-        if any(name in given for name in names):
-            known = {k: v for k, v in known.items() if k not in names}
-    out = {**known, **given, **{name: True for name in _SWITCHES if asked.get(name)}}
+    out = over_file(given, known, _EITHER) | {name: True for name in _SWITCHES if asked.get(name)}
     for name in _WHOLE:
         if name in out and out[name] != round(out[name]):
             raise InputError(f"{flag_of(name)} = {out[name]:g} must be a whole number")
-    if "active_params" in out and "params" not in out:
-        raise InputError("--active-params goes with --params: a model of --model has its own count")
-    if "model" not in out and "params" not in out:
-        raise InputError("--model is missing: give one of 'llm-planner list models', for instance llama-3.1-405b")
-    if "chip" not in out:
-        raise InputError("--chip is missing: give one of 'llm-planner list chips', for instance h100-sxm")
+    check_model_and_chip(out, "llama-3.1-405b")
     if "tokens" not in out:
         raise InputError("--tokens is missing: give the training tokens, for instance 15T")
     if "chips" not in out and "days" not in out:

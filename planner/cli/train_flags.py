@@ -5,26 +5,16 @@ from typing import Annotated, Literal
 
 import tyro
 
-from .flags import Output, _flag
+from .flags import OneModel, _flag
 
 
 @dataclass(frozen=True)
-class Train(Output):
+class Train(OneModel):
     """Cost one training run: the best layout on some chips, its step time, MFU, days, dollars and memory, and how sure.
 
     The flags --chip, --tokens, one of --model and --params, and one of --chips and --days are required.
     """
 
-    model: Annotated[
-        str | None, _flag("Model: an id or name of `list models`, a config.json, its folder, or a TOML file.", "ID")
-    ] = None
-    params: Annotated[
-        float | None, _flag("Instead of --model: a typical model of this many parameters, such as 8B.", "PARAMS")
-    ] = None
-    active_params: Annotated[
-        float | None, _flag("With --params: parameters used per token, fewer where it has experts.", "PARAMS")
-    ] = None
-    chip: Annotated[str | None, _flag("Chip: an id of `list chips` or a TOML file.", "ID")] = None
     chips: Annotated[float | None, _flag("Chips of the run.", "CHIPS")] = None
     days: Annotated[
         float | None, _flag("Instead of --chips: the fewest that are done in so many days; with it: a limit.", "DAYS")

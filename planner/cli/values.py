@@ -130,3 +130,25 @@ def settings(asked: Mapping[str, Any]) -> dict[str, Any]:
     if any(q in given for q in QUALITIES):
         base = {k: v for k, v in base.items() if k not in QUALITIES}
     return {**base, **given}
+
+
+def over_file(given: Mapping[str, Any], known: Mapping[str, Any], either: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Return settings ``given`` over those ``known`` from a file; of names that are either or, one given drops all."""
+    for names in either:
+        if any(name in given for name in names):
+            known = {k: v for k, v in known.items() if k not in names}
+    return {**known, **given}
+
+
+def check_model_and_chip(out: Mapping[str, Any], example: str) -> None:
+    """Raise unless settings name a model, or its size, and a chip; ``example`` is the id of a model.
+
+    Raises:
+        InputError: one of them is missing, or sizes go with no model.
+    """
+    if "active_params" in out and "params" not in out:
+        raise InputError("--active-params goes with --params: a model of --model has its own count")
+    if "model" not in out and "params" not in out:
+        raise InputError(f"--model is missing: give one of 'llm-planner list models', for instance {example}")
+    if "chip" not in out:
+        raise InputError("--chip is missing: give one of 'llm-planner list chips', for instance h100-sxm")
