@@ -102,7 +102,7 @@ def _impossible(planner: Planner, curve: _Curve, most: float) -> Infeasible:
         remedies.append(f"--train-chips to {nearest['train_chips']:,.0f}")
     if longer is not None:
         nearest["train_days"] = longer
-        remedies.append(f"--train-days to {up(longer)}")
+        remedies.append(f"--train-days to {up(longer)}{_on(most)}")
     remedy = (
         f": raise {' or '.join(remedies)}" if remedies else ": lower the quality, or train on other chips (--train-on)"
     )
@@ -122,7 +122,7 @@ def untrainable(planner: Planner, log_N: float, log_D: float) -> Infeasible | No
     days, free = planner.schools.days, planner.schools.match(log_N, log_D, most=math.inf)
     longer = planner.schools.days_for(log_N, log_D, most, _LONGEST_DAYS)
     nearest = {} if longer is None else {"train_days": longer}
-    remedy = "" if longer is None else f": raise --train-days to {up(longer)}"
+    remedy = "" if longer is None else f": raise --train-days to {up(longer)}{_on(most)}"
     if free is not None:
         nearest["train_chips"] = math.ceil(free.chips)
         remedy = f"{remedy or ': raise'}{' or' if longer else ''} --train-chips to {nearest['train_chips']:,.0f}"
@@ -132,6 +132,10 @@ def untrainable(planner: Planner, log_N: float, log_D: float) -> Infeasible | No
     return Infeasible(
         "infeasible", "train_days", said + remedy, 0.0 if longer is None else longer / days - 1.0, nearest
     )
+
+
+def _on(most: float) -> str:
+    return f" (on {most:,.0f} chips)" if math.isfinite(most) else ""
 
 
 def _softplus(x: float) -> float:

@@ -112,28 +112,42 @@ class Scenario:
             if s["chips"] is not DEFAULTS["chips"]:
                 return found
             return [c for c in found if s.get("precision", "bf16") in c.peak_flops_per_s]
-        free = s["objective"] != "usd" or "chip_usd_per_hour" in s
-        every = map(configs.load_chip, configs.ids("chips"))
-        able = [c for c in every if s.get("precision", "bf16") in c.peak_flops_per_s]
-        return [c for c in able if free or c.usd_per_hour is not None]
+        return self._every(s.get("precision", "bf16"))
 
     @cached_property
     def training_chips(self) -> list[configs.ChipFacts]:
-        """Return the chips to train on: those asked for, else of those to serve on the ones with the precision."""
-        s = self.settings
-        found = list({chip.id: chip for chip in map(configs.load_chip, s.get("train_on", ()))}.values())
-        able = [c for c in found or self.chips if s["train_precision"] in c.peak_flops_per_s]
-        if "chip_usd_per_hour" not in s and s["objective"] != "joules":
-            free = [c.id for c in able if c.usd_per_hour is None]
-            if free and found and s["objective"] == "usd":
-                raise configs.ConfigError(
-                    f"chip '{free[0]}' of --train-on has no rental price: give --chip-usd-per-hour, or leave it out"
-                )
-            able = [c for c in able if c.usd_per_hour is not None] or able
+        """Return the chips to train on: those asked for, else of those to serve on the ones with the precision.
+
+        Raises:
+            ConfigError: a chip without a price where dollars are asked for, or none with the precision.
+        """
+        s, precision = self.settings, self.settings["train_precision"]
+        named = s.get("train_on", ())
+        if named == ["all"]:
+            return self._every(precision)
+        found = list({chip.id: chip for chip in map(configs.load_chip, named)}.values())
+        free = [chip.id for chip in found if not self._affordable(chip)]
+        if free:
+            raise configs.ConfigError(
+                f"chip '{free[0]}' of --train-on has no rental price: give --chip-usd-per-hour, or leave it out"
+            )
+        asked = found or self.chips
+        able = [chip for chip in asked if precision in chip.peak_flops_per_s]
         if not able:
-            asked = ", ".join(chip.id for chip in found or self.chips)
-            raise configs.ConfigError(f"--train-precision '{s['train_precision']}' has no matrix units on {asked}")
-        return able
+            ids = ", ".join(chip.id for chip in asked)
+            raise configs.ConfigError(f"--train-precision '{precision}' has no matrix units on {ids}")
+        # Where flops are asked for, chips without a price are ranked by nothing.
+        return [chip for chip in able if chip.usd_per_hour is not None] or able if s["objective"] == "flops" else able
+
+    def _every(self, precision: str) -> list[configs.ChipFacts]:
+        """Return every chip that the question can use: with units for ``precision``, and a price if that counts."""
+        every = map(configs.load_chip, configs.ids("chips"))
+        return [chip for chip in every if precision in chip.peak_flops_per_s and self._affordable(chip)]
+
+    def _affordable(self, chip: configs.ChipFacts) -> bool:
+        """Say whether a chip has a price, or needs none."""
+        free = self.settings["objective"] != "usd" or "chip_usd_per_hour" in self.settings
+        return free or chip.usd_per_hour is not None
 
     @property
     def quality(self) -> str:

@@ -101,7 +101,7 @@ class Question:
         float | None, _flag("Most chips for training; without --train-days it then takes longer.", "CHIPS")
     ] = None
     train_on: Annotated[
-        str | None, _flag("Chips to choose among for training (default: those to serve on).", "ID,ID,...")
+        str | None, _flag("Chips to choose among for training, or all (default: those to serve on).", "ID,ID,...")
     ] = None
     train_precision: Annotated[
         PrecisionName | None, _flag("Matrix products of training (default bf16).", "{bf16,fp8,int8,fp4}")

@@ -19,7 +19,8 @@ def rows_of(path: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str 
             names = reader.fieldnames or ()
             rows = [(reader.line_num, dict(row)) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(f"{shown(path)}: cannot be read as CSV ({error})") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{shown(path)}: cannot be read as CSV ({why})") from None
     missing = [name for name in columns if name not in names]
     if missing:
         raise ConfigError(f"{shown(path)}: no column '{missing[0]}' (needed: {', '.join(columns)})")

@@ -7,8 +7,11 @@ search without vectorisation would. Calculon's authors report no rate; 340 evalu
 its single-threaded search was measured at elsewhere: the last line divides by that.
 """
 
+import sys
 import time
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from planner.train import space
 from planner.train.question import Question
 
