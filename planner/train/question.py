@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from math import log2, prod, sqrt
 from typing import Any
 
@@ -204,12 +204,18 @@ def _usual_batch(law: configs.BatchLawFacts, model: configs.ModelFacts, tokens: 
     return law.batch_tokens(variable)
 
 
+@cache
+def _trainers() -> tuple[configs.TrainerFacts, ...]:
+    """Return the shipped profiles, the one first that stands in where a vendor has none."""
+    return tuple(configs.load_trainer(name) for name in (TRAINER, *configs.ids("trainers")))
+
+
 def _trainer(asked: Mapping[str, Any], chip: configs.ChipFacts) -> tuple[configs.TrainerFacts, bool]:
     """Return the trainer's profile, and whether it is meant for the vendor's chips."""
     if "trainer" in asked:
         facts = configs.load_trainer(asked["trainer"])
         return facts, chip.vendor in facts.vendors
-    known = [configs.load_trainer(name) for name in (TRAINER, *configs.ids("trainers"))]
+    known = _trainers()
     able = [facts for facts in known if chip.vendor in facts.vendors]
     return (able or known)[0], bool(able)
 
