@@ -31,7 +31,8 @@ _MOST_KNOWN = 4096
 
 @dataclass(frozen=True)
 class School:
-    """A chip to train on and the run's form round a plan: ``form`` is of `planner.training.run.TrainingForm`.
+    """A chip to train on and the run's form round a plan: ``form`` holds the numbers of
+    `planner.training.run.TrainingForm`, and what a chip-second costs (``usd_per_s``) and draws (``power_w``).
 
     At the plan it takes ``chips``, a fraction while planning, for ``days``, each at ``rate`` tokens a second in the
     best of the layouts tried, ``layout``; ``goodput`` is the useful share of its time.

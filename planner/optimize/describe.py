@@ -73,8 +73,10 @@ def describe(problem: Problem, model: Transformer, tokens: Scalar, batch: Scalar
         "training_flops": training.flops(),
         "inference_flops": 2.0 * model.params * problem.demand.lifetime_tokens,
     }
-    form = problem.training_form
-    for unit, *rates in (("usd", problem.usd_per_s, form.usd_per_s), ("joules", chip.power_w, form.power_w)):
+    for unit, *rates in (
+        ("usd", problem.usd_per_s, problem.training_usd_per_s),
+        ("joules", chip.power_w, problem.training_power_w),
+    ):
         bill = Bill.of(training, fleet, *rates)
         out |= {
             f"training_{unit}": bill.training,

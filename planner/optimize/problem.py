@@ -39,6 +39,8 @@ class Problem(eqx.Module):
     engine: Engine
     residuals: Residuals
     training_form: TrainingForm
+    training_usd_per_s: Scalar
+    training_power_w: Scalar
     usd_per_s: Scalar
     rate: Scalar
     training_rate: Scalar
@@ -59,7 +61,8 @@ class Problem(eqx.Module):
         chip_numbers = dict(choice["chip"])
         usd_per_s = chip_numbers.pop("usd_per_s")
         plan, other = given["training"]["plan"], given["training"]["baseline"]
-        form = TrainingForm(**{name: jnp.where(baseline > 0, other[name], plan[name]) for name in plan})
+        run = {name: jnp.where(baseline > 0, other[name], plan[name]) for name in plan}
+        training_usd_per_s, training_power_w = run.pop("usd_per_s"), run.pop("power_w")
         chip = Chip(**chip_numbers)
         number = choice["precision"]
         peak = sum(number["use"][p] * chip.peak_flops_per_s[p] for p in number["use"])
@@ -76,10 +79,12 @@ class Problem(eqx.Module):
             ),
             engine=Engine(**choice["engine"]),
             residuals=Residuals(**{k: Residual(**v) for k, v in residuals.items()}),
-            training_form=form,
+            training_form=TrainingForm(**run),
+            training_usd_per_s=training_usd_per_s,
+            training_power_w=training_power_w,
             usd_per_s=usd_per_s,
             rate=jnp.where(joules, chip.power_w, usd_per_s),
-            training_rate=jnp.where(joules, form.power_w, form.usd_per_s),
+            training_rate=jnp.where(joules, training_power_w, training_usd_per_s),
         )
 
     def serving(self, model: Transformer, batch: Scalar) -> OperatingPoint:

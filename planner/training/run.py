@@ -14,15 +14,12 @@ TRAINING_PRECISION = "bf16"
 class TrainingForm(eqx.Module):
     """Chip-seconds = exp(log) (N / 1e10)^params_exponent (D / 1e12)^tokens_exponent, failures included.
 
-    `planner.schooling` matches it, in value and slopes, to the best layout on the best chip round a plan. A chip-second
-    costs ``usd_per_s`` and draws ``power_w``.
+    `planner.schooling` matches it, in value and slopes, to the best layout on the best chip round a plan.
     """
 
     log: Scalar
     params_exponent: Scalar
     tokens_exponent: Scalar
-    usd_per_s: Scalar
-    power_w: Scalar
 
     def log_chip_seconds(self, params: Scalar, tokens: Scalar) -> Scalar:
         """Return ln(chips times seconds) of the whole run."""

@@ -10,6 +10,7 @@ process on the same scenarios; ratios are per solve.
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -25,6 +26,7 @@ from scipy.optimize import minimize
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 import oracle_gp
+from training_form import FORM, TRAINING
 
 from planner.choices import _stack, enumerate_choices
 from planner.optimize.describe import busy_replicas, log_limits
@@ -39,11 +41,6 @@ RESIDUALS = {  # of about the size that kernels take beyond their rooflines
     "prefill": {"log": -4.7, "params_exponent": 0.9, "batch_exponent": -0.1},
     "first": {"log": -4.2, "params_exponent": 1.0, "batch_exponent": 0.3},
 }
-
-
-# A training run's form of about that of a 10B model on H100.
-FORM = {"log": 18.7, "params_exponent": 0.96, "tokens_exponent": 1.03, "usd_per_s": 3.99 / 3600, "power_w": 700.0}
-TRAINING = {"plan": FORM, "baseline": FORM}
 
 
 def questions(n: int):
@@ -138,7 +135,7 @@ def main() -> None:
             if (c.n, c.stages, c.precision) == (picked[i].n_chips, picked[i].stages, picked[i].precision)
         )  # fmt: skip
         begin = time.perf_counter()
-        plan = oracle_gp.solve(oracle_gp.Ask.of(full), other, RESIDUALS, lone=False)
+        plan = oracle_gp.solve(replace(oracle_gp.Ask.of(full), training=FORM), other, RESIDUALS, lone=False)
         rows["cvxpy"].append((np.log(plan.usd) if plan else np.inf, time.perf_counter() - begin))
     for name, results in rows.items():
         costs, times = (np.array(column) for column in zip(*results, strict=True))
