@@ -14,6 +14,7 @@ SETTINGS = {
     "target_loss": Number("nats per token", 1e-3, 20.0, required=False),
     "budget_usd": Number("US dollars", 1.0, 1e18, required=False),
     "law": Text(required=False),
+    "unique_tokens": Number("tokens", 1e6, 1e20, required=False),
     "objective": Text(("usd", "flops", "joules"), required=False),
     "chips": Names(required=False),
     "workload": Text(required=False),

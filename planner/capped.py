@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from .infeasible import Infeasible, up
 from .schooling import School
 from .search import Planner
-from .training.names import MAX_TRAINING_TOKENS
 
 _HALVINGS = 13  # of the split between compute-optimal and the last one considered: to a ten-thousandth
 _INSIDE = 1.0 - 1e-3  # of the limit: a form matched anew may ask for a little more
@@ -54,21 +54,19 @@ def tightest(planner: Planner, given: Mapping[str, Any], solved: Mapping[str, An
 
 
 class _Curve:
-    """Sizes and tokens of one quality, by the split of `scaling.ChinchillaLaw.log_split`, in plain numbers."""
+    """Sizes and tokens of one quality on the best choice, by the split of `scaling.Law.log_split`."""
 
     def __init__(self, planner: Planner, solved: Mapping[str, Any]):
-        self.planner, self.law = planner, planner.scenario.law.coefficients
-        law, loss = self.law, float(solved["target_loss"])
-        self.reducible, self.split = math.log(loss - law["E"]), float(solved["split"])
-        self.optimal = math.log(law["beta"]) - math.log(law["alpha"])
-        data = law["B"] * MAX_TRAINING_TOKENS ** -law["beta"] / (loss - law["E"])
-        self.last = math.log(1.0 - data) - math.log(data) if data < 0.5 else self.optimal
+        self.planner, self.split = planner, float(solved["split"])
+        self.tell = partial(planner.curve, float(solved["target_loss"]), int(solved["best"]))
+        ends = self.tell(self.split)
+        self.optimal = float(ends["optimal"])
+        self.last = max(float(ends["last"]), self.optimal)
 
     def at(self, split: float) -> tuple[float, float]:
         """Return (ln N, ln D) at ``split``."""
-        law = self.law
-        log_N = (math.log(law["A"]) - self.reducible + _softplus(-split)) / law["alpha"]
-        return log_N, (math.log(law["B"]) - self.reducible + _softplus(split)) / law["beta"]
+        told = self.tell(split)
+        return float(told["log_N"]), float(told["log_D"])
 
     def school(self, split: float, most: float) -> School | None:
         """Return where the plan at ``split`` is best trained on at most so many chips; None where it is not."""
@@ -136,7 +134,3 @@ def untrainable(planner: Planner, log_N: float, log_D: float) -> Infeasible | No
 
 def _on(most: float) -> str:
     return f" (on {most:,.0f} chips)" if math.isfinite(most) else ""
-
-
-def _softplus(x: float) -> float:
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))

@@ -20,6 +20,7 @@ LANES = (128, 640)  # choices are padded to one of these, so that one compiled p
 
 # Bytes of a weight and of a KV element. FP4 is NVFP4: 4 bits and an 8-bit scale per 16 weights
 # (NVIDIA, "Introducing NVFP4", 2025-06); its engines keep KV in FP8, as FP8 and INT8 ones do here.
+BITS = {"bf16": 16.0, "fp8": 8.0, "int8": 8.0, "fp4": 4.0}  # of a weight, for laws that say what few of them cost
 BYTES = {"bf16": (2.0, 2.0), "fp8": (1.0, 1.0), "int8": (1.0, 1.0), "fp4": (0.5625, 1.0)}
 
 
@@ -57,11 +58,14 @@ class Choice:
                 "usd_per_s": (self.usd_per_hour or 0.0) / 3600.0,
             },
             "engine": engine_numbers(self.engine),
+            "experts": 1.0,
+            "sparsity": 1.0,
             "n_chips": float(self.n_chips),
             "stages": float(self.stages),
             "precision": {
                 "weight_bytes": weight,
                 "kv_bytes": kv,
+                "weight_bits": BITS[self.precision],
                 "use": {p: float(p == self.precision) for p in configs.PRECISIONS},
             },
         }

@@ -46,12 +46,12 @@ class Infeasible:
 def is_unreachable(scenario: Scenario) -> bool:
     """Say whether no amount of parameters and data reaches the target loss."""
     target = scenario.settings.get("target_loss")
-    return target is not None and target <= scenario.law.coefficients["E"]
+    return target is not None and target <= scenario.law.lowest_loss
 
 
 def unreachable(scenario: Scenario, nearest: float | None) -> Infeasible:
     """Explain a target loss at or below the law's floor; ``nearest`` is the least that has a plan, if known."""
-    target, floor = scenario.settings["target_loss"], scenario.law.coefficients["E"]
+    target, floor = scenario.settings["target_loss"], scenario.law.lowest_loss
     remedy = f"raise --target-loss to {up(nearest)}" if nearest else "raise --target-loss"
     return Infeasible(
         "target-loss-unreachable",

@@ -157,7 +157,7 @@ def _spent(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -
     if within is solved:
         return within
     low, high = float(given["target_loss"]), None
-    budget, floor = math.log(float(planner.budget or 1.0)), planner.scenario.law.coefficients["E"]
+    budget, floor = math.log(float(planner.budget or 1.0)), planner.scenario.law.lowest_loss
     for _ in range(_LOSSES):
         loss = floor + (low - floor) * _WORSE if high is None else math.sqrt(low * high)
         given["target_loss"] = loss  # type: ignore[index]
@@ -219,7 +219,7 @@ def _least_loss(scenario: Scenario, choices: list[Choice]) -> float | None:
     """Return about the least target loss that has a plan: what `_ENDLESS_USD` buy within the limits."""
     settings = {k: v for k, v in scenario.settings.items() if k != "target_loss"}
     if settings["objective"] == "flops":
-        return scenario.law.coefficients["E"] * (1.0 + 1e-3)
+        return scenario.law.lowest_loss * (1.0 + 1e-3)
     if any(c.usd_per_hour is None for c in choices):
         return None
     found, _ = _afford(Planner(Scenario({**settings, "objective": "usd", "budget_usd": _ENDLESS_USD}), choices))

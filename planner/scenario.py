@@ -32,6 +32,8 @@ DEFAULT_SOURCES = {
 TRAIN_DAYS = 90.0  # of a run that is told no deadline
 QUALITIES = ("quality_like", "target_loss", "budget_usd")
 SHAPE = "dense-gqa"
+REPETITION = "muennighoff-2023"  # whose decay of repeated tokens is taken where a law has none of its own
+TRAIN_BITS = {"bf16": 16.0, "fp8": 8.0, "int8": 8.0, "fp4": 4.0}
 
 
 @cache
@@ -181,6 +183,18 @@ class Scenario:
             "peak_to_mean": s["peak_to_mean"],
             "tpot_s": s["tpot_ms"] / 1e3,
             "ttft_s": s["ttft_ms"] / 1e3,
+            "train_bits": TRAIN_BITS[s["train_precision"]],
             "law": dict(self.law.coefficients),
             "shape": dict(self.shape.fit),
+            **self._repetition(),
+        }
+
+    def _repetition(self) -> dict[str, dict[str, float]]:
+        """Return what a limit on new tokens adds: that limit, and how fast repeated ones lose their worth."""
+        if "unique_tokens" not in self.settings:
+            return {}
+        own = self.law.coefficients
+        decay = own if "R_D" in own else configs.load_law(REPETITION).coefficients
+        return {
+            "repetition": {"unique_tokens": self.settings["unique_tokens"], "R_D": decay["R_D"], "R_N": decay["R_N"]}
         }

@@ -81,6 +81,14 @@ class Planner:
             )
         compiled.prepare(programs)
 
+    def curve(self, target_loss: float, index: int, split: float) -> dict[str, Any]:
+        """Return ``log_N`` and ``log_D`` at ``split`` of the curve of a loss on one choice, and the splits where that
+        is compute-optimal and where it ends."""
+        given = self.scenario.numbers(target_loss)
+        asked = {name: given[name] for name in ("law", "train_bits", "repetition") if name in given}
+        asked |= {"target_loss": target_loss, "split": split}
+        return self._run("curve", asked, self._one(index))
+
     def numbers(self, target_loss: float | None = None) -> dict[str, Any]:
         """Return the scenario's numbers with the training run's forms; ``target_loss`` replaces the quality asked."""
         return {**self.scenario.numbers(target_loss), "training": self.training}

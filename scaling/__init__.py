@@ -1,8 +1,9 @@
-"""What training buys: loss from parameters and tokens, and back.
+"""What training buys: loss from parameters and tokens and back; laws fitted to runs, with their uncertainty.
 
-The law modules import jax only when first used, so that range checks cost nothing.
+The modules that need jax are imported when first used, so that range checks cost nothing.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .validity import PUBLIC_TEXT_TOKENS as PUBLIC_TEXT_TOKENS
@@ -10,11 +11,17 @@ from .validity import range_warnings as range_warnings
 
 if TYPE_CHECKING:
     from .chinchilla import ChinchillaLaw as ChinchillaLaw
+    from .forms import FORMS as FORMS
+    from .forms import law_of as law_of
+    from .law import Conditions as Conditions
+    from .law import Law as Law
+
+_WHERE = {
+    "ChinchillaLaw": "chinchilla", "Conditions": "law", "Law": "law", "FORMS": "forms", "law_of": "forms",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ChinchillaLaw":
-        from .chinchilla import ChinchillaLaw
-
-        return ChinchillaLaw
+    if name in _WHERE:
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,15 +4,13 @@ Hoffmann et al. 2022, arXiv:2203.15556, eq. 2: L(N, D) = E + A / N^alpha + B / D
 parameters, D training tokens, L nats per token.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-Scalar = Float[Array, ""] | float
+from .law import Law, Scalar
 
 
-class ChinchillaLaw(eqx.Module):
+class ChinchillaLaw(Law):
     """L(N, D) = E + A N^-alpha + B D^-beta. E, A and B in nats per token, exponents positive."""
 
     E: Scalar
@@ -49,15 +47,28 @@ class ChinchillaLaw(eqx.Module):
         log_D = (jnp.log(self.B) - reducible + jax.nn.softplus(u)) / self.beta
         return log_N, log_D
 
-    def split_of_tokens(self, D: Scalar, L: Scalar) -> Scalar:
+    def parts(self, N: Scalar, D: Scalar) -> list[Scalar]:
+        """Return the three terms."""
+        return [self.E, self.A * N**-self.alpha, self.B * D**-self.beta]
+
+    def last_split(self, D: Scalar, L: Scalar) -> Scalar:
         """Return the split u at which ``D`` tokens reach ``L``; -inf if even endless parameters do not."""
         data = self.B * D**-self.beta / (L - self.E)
         return jnp.log(jnp.maximum(1.0 - data, 0.0)) - jnp.log(data)
 
-    def compute_optimal_split(self) -> Scalar:
+    def lowest_loss(self) -> Scalar:
+        """Return E."""
+        return self.E
+
+    def compute_optimal_split(self, L: Scalar) -> Scalar:
         """Return the split that minimises 6 N D at any fixed loss: alpha s = beta (1 - s) (eq. 4)."""
+        del L
         return jnp.log(self.beta) - jnp.log(self.alpha)
 
     def compute_optimal_tokens(self, N: Scalar) -> Scalar:
         """Return the D with which ``N`` parameters are compute-optimal: (beta B / (alpha A) N^alpha)^(1/beta)."""
         return (self.beta * self.B / (self.alpha * self.A) * N**self.alpha) ** (1.0 / self.beta)
+
+    def compute_optimal_params(self, D: Scalar) -> Scalar:
+        """Return the N for which ``D`` tokens are compute-optimal, the inverse of `compute_optimal_tokens`."""
+        return (self.alpha * self.A / (self.beta * self.B) * D**self.beta) ** (1.0 / self.alpha)

@@ -18,16 +18,16 @@ from ..serving.residuals import NONE
 from ..training.names import MAX_TRAINING_TOKENS
 from .describe import busy_replicas, describe, log_limits, useful_batch
 from .interior_point import Solution, minimise
-from .problem import Problem
+from .problem import Problem, law_under
 from .programs import (
     CAPS,
     COST,
     DEMAND,
     LOG_OFF,
     START,
-    DirectLift,
     QualityLift,
     Role,
+    WorthLift,
     cost_functions,
     interior_start,
     loss_functions,
@@ -36,6 +36,7 @@ from .programs import (
 
 MIN_PARAMS = 1e6
 CONVERGED = {"gradient": 1e-7, "gap": 1e-9, "violation": 1e-8}
+_INSIDE = 0.7  # ln of what tokens can be worth at most, over where a search for the best loss starts
 _JUST = 1e-7  # of a replica: what rounding leaves where one is just busy
 
 
@@ -56,7 +57,7 @@ def settled(solution: Solution) -> Array:
 
 def last_split(problem: Problem) -> Array:
     """Return the split of the smallest model considered, and of no plan if the loss is out of reach."""
-    return jnp.maximum(problem.law.split_of_tokens(MAX_TRAINING_TOKENS, problem.target_loss), -700.0)
+    return jnp.maximum(problem.law.last_split(MAX_TRAINING_TOKENS, problem.target_loss), -700.0)
 
 
 def _third(tree: Any, part: int, n: int) -> Any:
@@ -72,7 +73,7 @@ def _lanes(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappi
         problem = Problem.of(given, choice, residuals, jnp.where(part == 2, 1.0, 0.0))
         role = Role(free=jnp.where(part < 2, free, 0.0), lone=jnp.where(part == 1, 1.0, 0.0), flops=given["by_flops"])
         program = posynomials(problem, lambda v: cost_functions(problem, role, v))
-        optimal = problem.law.compute_optimal_split()
+        optimal = problem.law.compute_optimal_split(problem.target_loss)
         held = jnp.where(part < 2, question["split"], optimal)
         split = jnp.where(role.free > 0, optimal + START[0], held)
         lenient = jnp.where(role.free > 0, jnp.maximum(last_split(problem), split), held)
@@ -88,7 +89,15 @@ def _lanes(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappi
     start = interior_start(program, lift, jnp.max(caps, axis=0), reach)
     solution = minimise(program, lift, start, active)
     least = lift(jnp.stack([reach, jnp.zeros_like(reach)]))[0]
-    return program, lift(solution.x), solution, caps, active, least
+    return program, lift, solution, caps, active, least
+
+
+def curve(asked: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return (ln N, ln D) at a ``split`` of the curve of ``target_loss``, and its compute-optimal and last splits."""
+    law, loss = law_under(asked, choice), asked["target_loss"]
+    log_N, log_D = law.log_split(asked["split"], loss)
+    last = law.last_split(MAX_TRAINING_TOKENS, loss)
+    return {"log_N": log_N, "log_D": log_D, "optimal": law.compute_optimal_split(loss), "last": last}
 
 
 def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +110,8 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
     the answer, where each ended (ln N and ln B), ``lanes_ok``, and ``least_log_N``, the smallest model each could take.
     """
     n = choices["n_chips"].shape[0]
-    program, v, solution, caps, active, least = _lanes(given, choices, question)
+    program, lift, solution, caps, active, least = _lanes(given, choices, question)
+    v = lift(solution.x)
     lone_cost = jax.vmap(lambda c: Problem.of(given, c, NONE).lone_replica_cost())(choices)
     lone_cost = jnp.where(given["by_flops"] > 0, 0.0, lone_cost)
 
@@ -136,7 +146,7 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
         "target_loss": Problem.of(given, jax.tree.map(lambda a: a[0], choices), NONE).target_loss,
         "objective": objective,
         "ok": ok,
-        "split": jnp.where(question["free"] > 0, _free_start(given, choices) + solution.x[0, lane], question["split"]),
+        "split": lift.split[lane] + lift.free[lane] * solution.x[0, lane],
         "points": jnp.stack([v[:, lane], v[:, 2 * n + base_best]]),
         "log_N": jnp.where(use_lone, v[0, n : 2 * n], v[0, :n]),
         "caps": caps[:, :n],
@@ -151,11 +161,6 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
         "unsettled": ((active[:n] & ~ok) | (ok & (busy < 0) & active[n : 2 * n] & ~settled(lone))).sum(),
         "passes": solution.passes[0],
     }
-
-
-def _free_start(given: Mapping[str, Any], choices: Mapping[str, Any]) -> Scalar:
-    law = Problem.of(given, jax.tree.map(lambda a: a[0], choices), NONE).law
-    return law.compute_optimal_split() + START[0]
 
 
 def tell(given: Mapping[str, Any], choices: Mapping[str, Any], cases: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,24 +261,29 @@ def best_loss(given: Mapping[str, Any], choices: Mapping[str, Any], question: Ma
     def lane(choice, part, residuals):
         problem = Problem.of(given, choice, residuals)
         role = Role(free=1.0, lone=jnp.where(part == 1, 1.0, 0.0), flops=0.0)
-        program = posynomials(problem, lambda v: loss_functions(problem, role, budget, v))
-        return program, jnp.log(problem.lone_replica_cost() / budget), *_halving(problem, budget)
+        program = posynomials(problem, lambda v: loss_functions(problem, role, budget, v), 5)
+        lone = jnp.log(problem.lone_replica_cost() / budget)
+        most = problem.law.log_most_worth()
+        start = [jnp.minimum(at, edge - _INSIDE) for at, edge in zip(_halving(problem, budget), most, strict=True)]
+        return program, WorthLift(problem.law), lone, *start
 
     parts = jnp.repeat(jnp.arange(2.0), n)
     tiled = jax.tree.map(lambda a: jnp.tile(a, 2), choices)
-    program, lone_share, log_N, log_D = jax.vmap(lane, out_axes=-1)(tiled, parts, question["residuals"])
+    program, lift, lone_share, log_N, log_D = jax.vmap(lane, out_axes=-1)(tiled, parts, question["residuals"])
     zero = jnp.zeros(2 * n)
-    small = program.values(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero + START[1]]))
-    caps = program.values(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero]))[CAPS]
+    small = program.values(lift(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero + START[1]])))
+    caps = program.values(lift(jnp.stack([zero + jnp.log(MIN_PARAMS), zero, zero])))[CAPS]
     floor = jnp.maximum(lone_share, small[COST])
     tried = jnp.concatenate([valid > 0, (valid > 0) & (question["lone"] > 0)])
     active = (jnp.max(caps, axis=0) < 0) & (floor < 0) & tried
     start = jnp.stack([log_N, log_D, jnp.full(2 * n, START[1])])
-    solution = minimise(program, DirectLift(), start, active)
+    solution = minimise(program, lift, start, active)
+    v = lift(solution.x)
     busy = solution.values[DEMAND, :n] - LOG_OFF
     holds = settled(solution) & active
     use_lone = holds[n:] & ((busy < 0) | ~holds[:n])
-    loss = jnp.exp(jnp.where(use_lone, solution.values[0, n:], solution.values[0, :n]))
+    told = jnp.exp(jnp.where(use_lone, solution.values[0, n:], solution.values[0, :n]))
+    loss = jax.vmap(lambda law, total: law.loss_of_parts(total), in_axes=-1)(_third(lift.law, 0, n), told)
     ok = jnp.where(use_lone, holds[n:], holds[:n] & ((busy >= 0) | (question["lone"] == 0)))
     best = jnp.argmin(jnp.where(ok, loss, jnp.inf))
     return {
@@ -282,7 +292,7 @@ def best_loss(given: Mapping[str, Any], choices: Mapping[str, Any], question: Ma
         "ok": ok,
         "busy": busy,
         "floor": floor[:n],
-        "lanes": {"log_N": solution.x[0], "log_D": solution.x[1], "log_B": solution.x[2]},
+        "lanes": {"log_N": v[0], "log_D": v[1], "log_B": v[2]},
         "lanes_ok": holds,
         "least_log_N": zero + jnp.log(MIN_PARAMS),
         "unsettled": (active[:n] & ~holds[:n] & ~holds[n:]).sum(),

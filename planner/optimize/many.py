@@ -37,7 +37,7 @@ def _block(questions: tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, A
         problem = Problem.of(*question)
         role = Role(free=1.0, lone=lone, flops=0.0)
         program = posynomials(problem, lambda v: cost_functions(problem, role, v))
-        split = problem.law.compute_optimal_split() + START[0]
+        split = problem.law.compute_optimal_split(problem.target_loss) + START[0]
         one = jnp.ones(())
         reach = jnp.maximum(last_split(problem) - split, 0.0)
         lift = QualityLift(problem.law, problem.target_loss, split, one, one)

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from hw import Chip, Part, Scalar, Slice, scaled
-from scaling import ChinchillaLaw
+from scaling import Conditions, Law, law_of
 
 from ..economics import Demand, Slo
 from ..model.transformer import ShapeLaw, Transformer
@@ -22,6 +22,13 @@ from ..training.run import TRAINING_PRECISION, TrainingForm, TrainingRun
 LIMITS = ("hbm", "tpot", "ttft", "engine", "batch")  # the order of `Problem.limit_functions`
 
 
+def law_under(given: Mapping[str, Any], choice: Mapping[str, Any]) -> Law:
+    """Return the law of a plan on ``choice``: its experts, its precision, and the tokens there are."""
+    bits = given["train_bits"], choice["precision"]["weight_bits"]
+    conditions = Conditions(choice["experts"], choice["sparsity"], *bits)
+    return law_of(given["law"], conditions, given.get("repetition"))
+
+
 class Problem(eqx.Module):
     """Everything given for one chip, replica size and precision, and the quantities a plan is judged by.
 
@@ -29,7 +36,7 @@ class Problem(eqx.Module):
     where joules are asked for.
     """
 
-    law: ChinchillaLaw
+    law: Law
     target_loss: Scalar
     demand: Demand
     slo: Slo
@@ -53,9 +60,10 @@ class Problem(eqx.Module):
 
         ``given["training"]`` has the training run's form round the plan and, where ``baseline`` is 1, round that.
         """
-        law = ChinchillaLaw(**given["law"])
-        like = given["quality_like"]
-        loss_like = law.loss(like, law.compute_optimal_tokens(like))
+        law = law_under(given, choice)
+        # What is asked for is the loss of a dense model in 16 bits on tokens all of which are new.
+        like, plain = given["quality_like"], law_of(given["law"])
+        loss_like = plain.loss(like, plain.compute_optimal_tokens(like))
         target_loss = jnp.where(given["by_likeness"] > 0, loss_like, given["target_loss"])
         requests = Requests(given["input_tokens"], given["output_tokens"], given["cached_fraction"])
         chip_numbers = dict(choice["chip"])

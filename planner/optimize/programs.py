@@ -2,7 +2,7 @@
 
 Functions are of v = (ln N, ln D, ln B): parameters, training tokens and batch. The first is the
 objective, the rest must not exceed zero. They are posynomials that grow with N and D, so they stay
-convex when the loss constraint is eliminated through `ChinchillaLaw.log_split`, in which ln N and
+convex when the loss constraint is eliminated through `scaling.Law.log_split`, in which ln N and
 ln D are convex.
 
 A fleet has at least one replica, max(1, r) of them for r busy at the peak. Each program is solved
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hw import Scalar, scaled
-from scaling import ChinchillaLaw
+from scaling import Law
 
 from ..serving.replica import OVERLAP
 from ..training.names import MAX_TRAINING_TOKENS
@@ -29,7 +29,7 @@ from .problem import Problem
 COST = -2  # among the functions of `loss_functions`
 CAPS = slice(1, 5)  # memory, TPOT, TTFT and the engine's sequences among the functions
 DEMAND = 6
-_REFERENCE = (1e10, 1e12, 64.0)  # anywhere: monomials are read off exactly
+_REFERENCE = (1e10, 1e12, 64.0, 1e10, 1e12)  # anywhere: monomials are read off exactly
 START = (1.5, 3.5)  # of the split beyond compute-optimal, and of ln B
 _COARSE = 12  # halvings that find a start
 _OFF = 1e-60  # scales a function out of play
@@ -65,19 +65,21 @@ def cost_functions(problem: Problem, role: Role, v: Float[Array, " 3"]) -> Funct
     ]
 
 
-def loss_functions(problem: Problem, role: Role, budget: Scalar, v: Float[Array, " 3"]) -> Functions:
-    """Return [loss, limits..., cost / budget, tokens / `MAX_TRAINING_TOKENS`]: the best quality for the money."""
-    N, D, _ = jnp.exp(v)
-    cost, *limits = cost_functions(problem, role, v)
-    law = problem.law
+def loss_functions(problem: Problem, role: Role, budget: Scalar, v: Float[Array, " 5"]) -> Functions:
+    """Return [loss, limits..., cost / budget, tokens / `MAX_TRAINING_TOKENS`]: the best quality for the money.
+
+    v goes on with ln of what N and D are worth, of which the loss is a sum of monomials (`scaling.Law.parts`).
+    """
+    D = jnp.exp(v[1])
+    cost, *limits = cost_functions(problem, role, v[:3])
     lone = jnp.where(role.lone > 0, problem.lone_replica_cost(), 0.0)
-    loss = [law.E, law.A * N**-law.alpha, law.B * D**-law.beta]
-    return [loss, *limits, scaled([*cost, lone], 1.0 / budget), [D / MAX_TRAINING_TOKENS]]
+    loss = problem.law.parts(*jnp.exp(v[3:]))
+    return [list(loss), *limits, scaled([*cost, lone], 1.0 / budget), [D / MAX_TRAINING_TOKENS]]
 
 
-def posynomials(problem: Problem, functions) -> Posynomials:
+def posynomials(problem: Problem, functions, count: int = 3) -> Posynomials:
     """Return ``functions`` of v as data for the solver."""
-    at = jnp.log(jnp.array(_REFERENCE))
+    at = jnp.log(jnp.array(_REFERENCE[:count]))
     return Posynomials.of(functions, OVERLAP, at)
 
 
@@ -108,7 +110,7 @@ class QualityLift(eqx.Module):
     Every field has one entry per lane.
     """
 
-    law: ChinchillaLaw
+    law: Law
     target_loss: Scalar
     split: Scalar
     free: Scalar
@@ -120,25 +122,45 @@ class QualityLift(eqx.Module):
         return jnp.stack([log_N, log_D, self.served * x[1]])
 
     def slopes(self, x: Float[Array, "2 n"]) -> tuple[Float[Array, "3 2 n"], Float[Array, "3 2 2 n"]]:
-        """Return first and second derivatives of v, from those of softplus."""
-        data = jax.nn.sigmoid(self.split + self.free * x[0])
-        zero = jnp.zeros_like(data)
-        first = [-(1.0 - data) / self.law.alpha, data / self.law.beta]
-        bends = [data * (1.0 - data) / self.law.alpha, data * (1.0 - data) / self.law.beta]
+        """Return first and second derivatives of v."""
+
+        def curve(u):
+            return self.law.log_split(u, self.target_loss)
+
+        def slopes(u):
+            return jax.jvp(curve, (u,), (jnp.ones_like(u),))[1]
+
+        u = self.split + self.free * x[0]
+        zero = jnp.zeros_like(u)
+        first, bends = jax.jvp(slopes, (u,), (jnp.ones_like(u),))
         slope = jnp.stack([jnp.stack([self.free * f, zero]) for f in first] + [jnp.stack([zero, self.served])])
         flat = jnp.stack([zero, zero])
         bend = [jnp.stack([jnp.stack([self.free**2 * b, zero]), flat]) for b in bends]
         return slope, jnp.stack([*bend, jnp.stack([flat, flat])])
 
 
-class DirectLift(eqx.Module):
-    """v is x itself: nothing is eliminated."""
+class WorthLift(eqx.Module):
+    """v of x, which is ln of what N and D are worth and ln B: ln N, ln D, ln B, and those of worth again."""
 
-    def __call__(self, x: Float[Array, "3 n"]) -> Float[Array, "3 n"]:
-        """Return x."""
-        return x
+    law: Law
 
-    def slopes(self, x: Float[Array, "3 n"]) -> tuple[Float[Array, "3 3 n"], Float[Array, "3 3 3 n"]]:
-        """Return the identity and zero."""
-        k, n = x.shape
-        return jnp.broadcast_to(jnp.eye(k)[:, :, None], (k, k, n)), jnp.zeros((k, k, k, n))
+    def __call__(self, x: Float[Array, "3 n"]) -> Float[Array, "5 n"]:
+        """Return v."""
+        log_N, log_D = self.law.counts(x[0], x[1])
+        return jnp.stack([log_N, log_D, x[2], x[0], x[1]])
+
+    def slopes(self, x: Float[Array, "3 n"]) -> tuple[Float[Array, "5 3 n"], Float[Array, "5 3 3 n"]]:
+        """Return first and second derivatives of v: ln N is a function of the first x alone, ln D of the second."""
+        one, zero = jnp.ones_like(x[0]), jnp.zeros_like(x[0])
+
+        def bare(size, tokens):
+            return self.law.counts(size, tokens)
+
+        def slopes(size, tokens):
+            return jax.jvp(bare, (size, tokens), (one, one))[1]
+
+        (by_size, by_tokens), (bend_size, bend_tokens) = jax.jvp(slopes, (x[0], x[1]), (one, one))
+        rows = [(by_size, zero, zero), (zero, by_tokens, zero), (zero, zero, one), (one, zero, zero), (zero, one, zero)]
+        slope = jnp.stack([jnp.stack(row) for row in rows])
+        bend = jnp.zeros((5, 3, *x.shape))
+        return slope, bend.at[0, 0, 0].set(bend_size).at[1, 1, 1].set(bend_tokens)

@@ -1,0 +1,123 @@
+"""Training on repeated tokens: any law of new tokens, with those that come again worth less and less.
+
+Muennighoff et al. 2023, arXiv:2305.16264, eq. 5 and 6: of U unique tokens, D of training count as
+D' = U + U R_D (1 - exp(-(D / U - 1) / R_D)), and N of parameters as N' likewise beyond those for which U tokens are
+compute-optimal.
+"""
+
+import jax.numpy as jnp
+
+from .chinchilla import ChinchillaLaw
+from .law import Conditions, Law, Scalar, zero_of
+
+_MOST = 30.0  # exponents of exp(-R / R_D) beyond which more repetition adds nothing that can be told
+
+
+class RepeatedLaw(Law):
+    """``base``, a law of new tokens, where only ``unique_tokens`` are to be had.
+
+    ``R_D`` and ``R_N`` are numbers of repetitions after which tokens, and excess parameters, have lost 1 - 1/e of their
+    worth. The maps from D' to D and from N' to N are increasing and convex in logarithms, so curves of one loss stay
+    convex.
+    """
+
+    base: Law
+    unique_tokens: Scalar
+    R_D: Scalar
+    R_N: Scalar
+
+    def at(self, conditions: Conditions) -> Law:
+        """Return the law with its base under ``conditions``."""
+        return RepeatedLaw(self.base.at(conditions), self.unique_tokens, self.R_D, self.R_N)
+
+    def unique_params(self) -> Scalar:
+        """Return the N for which the unique tokens are compute-optimal under the base law."""
+        if isinstance(self.base, ChinchillaLaw):
+            return self.base.compute_optimal_params(self.unique_tokens)
+        return params_of_tokens(self.base, self.unique_tokens)
+
+    def loss(self, N: Scalar, D: Scalar) -> Scalar:
+        """Return the loss in nats per token of ``N`` parameters trained on ``D`` tokens, repeated ones included."""
+        return self.base.loss(worth(N, self.unique_params(), self.R_N), worth(D, self.unique_tokens, self.R_D))
+
+    def tokens_for_loss(self, N: Scalar, L: Scalar) -> Scalar:
+        """Return the D that reaches ``L``; not finite where no number of repetitions does."""
+        needed = self.base.tokens_for_loss(worth(N, self.unique_params(), self.R_N), L)
+        return jnp.exp(log_for_worth(jnp.log(needed), self.unique_tokens, self.R_D, strict=True))
+
+    def params_for_loss(self, D: Scalar, L: Scalar) -> Scalar:
+        """Return the N that reaches ``L``; not finite where none does."""
+        needed = self.base.params_for_loss(worth(D, self.unique_tokens, self.R_D), L)
+        return jnp.exp(log_for_worth(jnp.log(needed), self.unique_params(), self.R_N, strict=True))
+
+    def params_floor(self, L: Scalar) -> Scalar:
+        """Return the N that reaches ``L`` only with endless repetition: of U (1 + R_D) tokens' worth."""
+        needed = self.base.params_for_loss(self.unique_tokens * (1.0 + self.R_D), L)
+        return jnp.exp(log_for_worth(jnp.log(needed), self.unique_params(), self.R_N, strict=True))
+
+    def log_split(self, u: Scalar, L: Scalar) -> tuple[Scalar, Scalar]:
+        """Return (ln N, ln D) on the curve of loss ``L`` at the split ``u`` of the base law, in worth."""
+        return self.counts(*self.base.log_split(u, L))
+
+    def parts(self, N: Scalar, D: Scalar) -> list[Scalar]:
+        """Return the base law's terms, of what N and D are worth."""
+        return self.base.parts(N, D)
+
+    def loss_of_parts(self, total: Scalar) -> Scalar:
+        """Return the loss of a sum of the base law's terms."""
+        return self.base.loss_of_parts(total)
+
+    def log_most_worth(self) -> tuple[Scalar, Scalar]:
+        """Return ln of what endless parameters and repetition are worth."""
+        most = self.unique_params() * (1.0 + self.R_N), self.unique_tokens * (1.0 + self.R_D)
+        return jnp.log(most[0]), jnp.log(most[1])
+
+    def counts(self, log_N: Scalar, log_D: Scalar) -> tuple[Scalar, Scalar]:
+        """Return ln of the parameters and tokens, repeated ones counted, that are worth so many."""
+        log_N = log_for_worth(log_N, self.unique_params(), self.R_N)
+        return log_N, log_for_worth(log_D, self.unique_tokens, self.R_D)
+
+    def last_split(self, D: Scalar, L: Scalar) -> Scalar:
+        """Return the split at which ``D`` tokens reach ``L``; -inf if even endless parameters do not."""
+        most = self.unique_tokens * (1.0 + self.R_D * (1.0 - jnp.exp(-_MOST)))
+        return self.base.last_split(jnp.minimum(worth(D, self.unique_tokens, self.R_D), most), L)
+
+    def lowest_loss(self) -> Scalar:
+        """Return the loss of endless parameters on the unique tokens, endlessly repeated: a bound, for N counts less
+        beyond `unique_params`."""
+        most = self.unique_params() * (1.0 + self.R_N), self.unique_tokens * (1.0 + self.R_D)
+        return self.base.loss(*most)
+
+
+def params_of_tokens(law: Law, D: Scalar) -> Scalar:
+    """Return the N for which ``D`` tokens are compute-optimal under any law."""
+
+    def enough(log_N):
+        return jnp.asarray(law.compute_optimal_tokens(jnp.exp(log_N)) > D)
+
+    return jnp.exp(zero_of(enough, 0.0, 100.0))
+
+
+def worth(count: Scalar, unique: Scalar, decay: Scalar) -> Scalar:
+    """Return what ``count`` tokens (or parameters) of which ``unique`` are new are worth (eq. 5)."""
+    repeats = jnp.maximum(count / unique - 1.0, 0.0)
+    return jnp.minimum(count, unique) - unique * decay * jnp.expm1(-repeats / decay)
+
+
+def log_for_worth(log_worth: Scalar, unique: Scalar, decay: Scalar, strict: bool = False) -> Scalar:
+    """Return the ln of the count that is worth exp(``log_worth``), the inverse of `worth`.
+
+    No count is worth unique (1 + decay) or more: then inf if ``strict``, else a line goes on from where the inverse is
+    as steep as doubles can tell, for searches to find their way back.
+    """
+    extra = jnp.exp(log_worth) / unique - 1.0
+    left = 1.0 - extra / decay
+    least = jnp.exp(-_MOST)
+    inside = jnp.log(unique) + jnp.log1p(-decay * jnp.log(jnp.where((extra > 0) & (left > least), left, 1.0)))
+    if strict:
+        outside = jnp.where(left > 0, jnp.log(unique) + jnp.log1p(decay * _MOST), jnp.inf)
+    else:
+        edge = jnp.log(unique) + jnp.log1p(decay * (1.0 - least))
+        steep = (1.0 + decay) / ((1.0 + decay * _MOST) * least)
+        outside = jnp.log(unique) + jnp.log1p(decay * _MOST) + steep * (log_worth - edge)
+    return jnp.where(extra <= 0, log_worth, jnp.where(left > least, inside, outside))
