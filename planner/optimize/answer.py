@@ -146,7 +146,7 @@ def solve(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappin
         "target_loss": Problem.of(given, jax.tree.map(lambda a: a[0], choices), NONE).target_loss,
         "objective": objective,
         "ok": ok,
-        "split": lift.split[lane] + lift.free[lane] * solution.x[0, lane],
+        "split": jnp.asarray(lift.split)[lane] + jnp.asarray(lift.free)[lane] * solution.x[0, lane],
         "points": jnp.stack([v[:, lane], v[:, 2 * n + base_best]]),
         "log_N": jnp.where(use_lone, v[0, n : 2 * n], v[0, :n]),
         "caps": caps[:, :n],
