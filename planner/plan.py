@@ -45,6 +45,7 @@ class Outcome:
     has_baseline: bool = True
     has_hardware: bool = True
     ranked_by: str = "usd"
+    planner: Planner | None = field(default=None, repr=False, compare=False)
 
     def value(self, name: str, row: int = PLAN) -> float:
         """Return one described number of a case."""
@@ -146,7 +147,7 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
     return Outcome(
         scenario, choices, {**solved, **schooled, **ranked},
         told, picked, slopes, has_baseline=bool(hardware["baseline_found"]), has_hardware=bool(hardware["found"]),
-        ranked_by="joules" if given["by_joules"] else "usd",
+        ranked_by="joules" if given["by_joules"] else "usd", planner=planner,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The training run of a plan: on which chip, on how many, and the form that stands for it in the search."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -216,10 +217,10 @@ class Schools:
         return {"usd_per_s": usd, "power_w": question.chip.power_w}
 
 
-def log_chip_seconds(form: Mapping[str, float], log_N: float, log_D: float) -> float:
-    """Return ln of the chip-seconds that a form gives a run, as `planner.training.run.TrainingForm` does."""
-    sizes = log_N - np.log(REFERENCE[0]), log_D - np.log(REFERENCE[1])
-    return float(form["log"] + form["params_exponent"] * sizes[0] + form["tokens_exponent"] * sizes[1])
+def log_chip_seconds(form: Mapping[str, float], log_N: Any, log_D: Any) -> Any:
+    """Return ln of the chip-seconds that a form gives runs, as `planner.training.run.TrainingForm` does."""
+    sizes = log_N - math.log(REFERENCE[0]), log_D - math.log(REFERENCE[1])
+    return form["log"] + form["params_exponent"] * sizes[0] + form["tokens_exponent"] * sizes[1]
 
 
 def _spreads(question: Question) -> list[tuple[int, ...]]:

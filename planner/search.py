@@ -23,7 +23,7 @@ _MARGIN = 1.0 - 1e-4  # on one that was just not
 NO_LIMITS = np.zeros(len(CAPS) + 2)  # multipliers of the caps, of the least batch, and of a lone replica's demand
 
 
-def _rows(tree: Any, index: Sequence[int]) -> Any:
+def _rows(tree: Any, index: Sequence[int] | np.ndarray) -> Any:
     if isinstance(tree, dict):
         return {key: _rows(value, index) for key, value in tree.items()}
     return tree[list(index)]
@@ -80,6 +80,10 @@ class Planner:
                 )
             )
         compiled.prepare(programs)
+
+    def rows(self, index: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        """Return the numbers of the choices ``index``, an entry each."""
+        return _rows(self.stacked, index)
 
     def curve(self, target_loss: float, index: int, split: float) -> dict[str, Any]:
         """Return ``log_N`` and ``log_D`` at ``split`` of the curve of a loss on one choice, and the splits where that

@@ -7,7 +7,7 @@ parameters, D training tokens, L nats per token.
 import jax
 import jax.numpy as jnp
 
-from .law import Law, Scalar
+from .law import Law, Scalar, positive
 
 
 class ChinchillaLaw(Law):
@@ -25,15 +25,15 @@ class ChinchillaLaw(Law):
 
     def tokens_for_loss(self, N: Scalar, L: Scalar) -> Scalar:
         """Return the D that reaches ``L`` with ``N`` parameters; not finite at or below `params_floor`."""
-        return (self.B / (L - self.E - self.A * N**-self.alpha)) ** (1.0 / self.beta)
+        return (self.B / positive(L - self.E - self.A * N**-self.alpha)) ** (1.0 / self.beta)
 
     def params_for_loss(self, D: Scalar, L: Scalar) -> Scalar:
         """Return the N that reaches ``L`` with ``D`` tokens; not finite where even endless parameters do not."""
-        return (self.A / (L - self.E - self.B * D**-self.beta)) ** (1.0 / self.alpha)
+        return (self.A / positive(L - self.E - self.B * D**-self.beta)) ** (1.0 / self.alpha)
 
     def params_floor(self, L: Scalar) -> Scalar:
         """Return the N that reaches ``L`` only with unlimited data; every plan has more."""
-        return (self.A / (L - self.E)) ** (1.0 / self.alpha)
+        return (self.A / positive(L - self.E)) ** (1.0 / self.alpha)
 
     def log_split(self, u: Scalar, L: Scalar) -> tuple[Scalar, Scalar]:
         """Return (ln N, ln D) on the curve of loss ``L`` at split ``u``.

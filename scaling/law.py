@@ -132,6 +132,11 @@ class Law(eqx.Module):
         return log_N, log_D
 
 
+def positive(value: Scalar) -> Array:
+    """Return ``value`` where it is positive, NaN elsewhere: what powers of negative numbers are is left to compilers."""
+    return jnp.where(jnp.asarray(value) > 0.0, value, jnp.nan)
+
+
 def zero_of(crossed: Callable[[Array], Array], low: Scalar, high: Scalar) -> Array:
     """Return the last point from ``low`` towards ``high`` at which the monotone ``crossed`` is still false."""
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .law import Conditions, Law, Scalar, zero_of
+from .law import Conditions, Law, Scalar, positive, zero_of
 
 _STEPS = 14  # of Newton's method on a convex function, from above: quadratic once near
 _SMALLEST, _LARGEST = 0.0, 100.0  # ln N that floors are sought between
@@ -72,8 +72,8 @@ class QuantisedLaw(Law):
         room = L - self.E - self.A * N**-self.alpha
         power = self.gamma_D / self.beta
         log_scale = jnp.log(self.C) - self.gamma_N * jnp.log(N) + power * jnp.log(self.B)
-        log_term, over = _larger_root(jnp.log(room), log_scale, -power)
-        return jnp.where(over > 0, jnp.nan, jnp.exp((jnp.log(self.B) - log_term) / self.beta))
+        log_term, over = _larger_root(jnp.log(positive(room)), log_scale, -power)
+        return jnp.where(over <= 0, jnp.exp((jnp.log(self.B) - log_term) / self.beta), jnp.nan)
 
     def params_for_loss(self, D: Scalar, L: Scalar) -> Scalar:
         """Return the least N that reaches ``L`` with ``D`` tokens; not finite where none does."""

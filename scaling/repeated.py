@@ -120,4 +120,5 @@ def log_for_worth(log_worth: Scalar, unique: Scalar, decay: Scalar, strict: bool
         edge = jnp.log(unique) + jnp.log1p(decay * (1.0 - least))
         steep = (1.0 + decay) / ((1.0 + decay * _MOST) * least)
         outside = jnp.log(unique) + jnp.log1p(decay * _MOST) + steep * (log_worth - edge)
-    return jnp.where(extra <= 0, log_worth, jnp.where(left > least, inside, outside))
+    told = jnp.where(extra <= 0, log_worth, jnp.where(left > least, inside, outside))
+    return jnp.where(jnp.isfinite(log_worth), told, log_worth)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from .law import Law, Scalar
+from .law import Law, Scalar, positive
 
 _STEPS = 12  # of Newton's method on a convex function, from the left: quadratic, exact to rounding after ten
 
@@ -39,15 +39,15 @@ class TwoSizesLaw(Law):
 
     def tokens_for_loss(self, N: Scalar, L: Scalar) -> Scalar:
         """Return the D that reaches ``L``; not finite at or below `params_floor`."""
-        return (self.B / (L - self.E - self._size_term(N))) ** (1.0 / self.beta)
+        return (self.B / positive(L - self.E - self._size_term(N))) ** (1.0 / self.beta)
 
     def params_for_loss(self, D: Scalar, L: Scalar) -> Scalar:
         """Return the N that reaches ``L``; not finite where even endless parameters do not."""
-        return jnp.exp(self._log_params(jnp.log(L - self.E - self.B * D**-self.beta)))
+        return jnp.exp(self._log_params(jnp.log(positive(L - self.E - self.B * D**-self.beta))))
 
     def params_floor(self, L: Scalar) -> Scalar:
         """Return the N that reaches ``L`` only with unlimited data."""
-        return jnp.exp(self._log_params(jnp.log(L - self.E)))
+        return jnp.exp(self._log_params(jnp.log(positive(L - self.E))))
 
     def log_split(self, u: Scalar, L: Scalar) -> tuple[Scalar, Scalar]:
         """Return (ln N, ln D) on the curve of loss ``L``, the share sigmoid(u) of L - E left to the size terms."""
