@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import configs
+from scaling import range_warnings
 
 from .capped import capped, tightest, untrainable
 from .choices import Choice, enumerate_choices
@@ -143,6 +144,9 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
     told = planner.tell(given, [picked[0], picked[1], picked[0]], cases)
     solved["step_parts"] = planner.condensed.step_parts(given, picked[0], float(points[0][0]), float(points[0][2]))
     schooled = _schooled(planner, given, solved, told)
+    size, tokens = float(told["params"][PLAN]), float(told["tokens"][PLAN])
+    if range_warnings(scenario.law.id, scenario.law.valid, size, tokens):
+        solved["others"] = planner.others(given, picked[0], planner.condensed.of(int(solved["lane"])))
     ranked = {"hardware_objective": hardware["objective"], "hardware_ok": hardware["ok"]}
     return Outcome(
         scenario, choices, {**solved, **schooled, **ranked},

@@ -11,6 +11,8 @@ from . import compiled
 from .choices import Choice, stack
 from .condensed import Condensed, missed
 from .infeasible import CAPS, TOLERANCE
+from .other_laws import OtherPlan, comparable, others
+from .other_laws import program as other_program
 from .scenario import Scenario
 from .schooling import Schools, log_chip_seconds
 from .serving.residuals import WINDOW
@@ -79,11 +81,18 @@ class Planner:
                     self._purse(self.condensed.none(2), np.zeros(len(self.valid))),
                 )
             )
+        self.laws = comparable(scenario)
+        if self.laws:
+            programs.append(other_program(self.given, self._one(0), nothing, self.laws))
         compiled.prepare(programs)
 
     def rows(self, index: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Return the numbers of the choices ``index``, an entry each."""
         return _rows(self.stacked, index)
+
+    def others(self, given: Mapping[str, Any], index: int, residuals: Any) -> list[OtherPlan]:
+        """Return what other laws would choose on one choice, with its residuals."""
+        return others(given, self._one(index), residuals, self.laws) if self.laws else []
 
     def curve(self, target_loss: float, index: int, split: float) -> dict[str, Any]:
         """Return ``log_N`` and ``log_D`` at ``split`` of the curve of a loss on one choice, and the splits where that

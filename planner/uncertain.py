@@ -35,8 +35,8 @@ _AROUND = 2.2  # times the largest N that a law picks, and under the smallest: w
 _ERRORS = np.linspace(-3.5, 3.5, 15)  # standard errors of times at which serving is costed; lines between
 _CHUNK, _LANES = 256, 1024  # draws of the law, and fleets, in one call
 _PROGRAM = "planner.optimize.doubt"
-_SURE = 0.9  # a plan that is cheaper in fewer draws than this is a tie
-_SAME = 0.01  # relative: expected costs closer than this are a tie
+SURE = 0.9  # a plan that is cheaper in fewer draws than this is a tie
+SAME = 0.01  # relative: expected costs closer than this are a tie
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Draws:
     ``training`` is ln of chip-seconds over the predicted ones, ``serving`` standard errors of times by chip.
     """
 
-    laws: list[tuple[configs.LawFacts, Mapping[str, Float[np.ndarray, " m"]]]]
+    laws: Sequence[tuple[configs.LawFacts, Mapping[str, Float[np.ndarray, " m"]]]]
     training: Float[np.ndarray, " n"]
     serving: Mapping[str, Float[np.ndarray, " n"]]
 
@@ -132,7 +132,7 @@ def study(outcome: Outcome, count: int = DRAWS, laws: Sequence[str] = (), robust
 
 
 def risk(cost: Float[np.ndarray, " n"], tail: float | None) -> float:
-    """Return the mean, or that of the worst share ``tail`` (conditional value at risk, Rockafellar and Uryasev 2000)."""
+    """Return the mean, or that of the worst share ``tail``: value at risk, conditional (Rockafellar, Uryasev 2000)."""
     if tail is None:
         return float(np.mean(cost))
     worst = max(round(tail * len(cost)), 1)

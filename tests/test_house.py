@@ -20,7 +20,7 @@ FLOORS = (
     ("scenario", "compiled"),
     ("choices", "estimate"),
     ("infeasible", "condensed", "train"),
-    ("slopes", "schooling", "draws"),
+    ("slopes", "schooling", "draws", "other_laws"),
     ("search",),
     ("capped",),
     ("plan",),

@@ -7,7 +7,7 @@ from rich.console import Console
 
 import configs
 
-from .tables import table
+from .parts import table
 
 KINDS = (
     "chips", "laws", "models", "workloads", "prices", "scenarios", "engines", "trainers", "kernels", "energy",
