@@ -90,16 +90,24 @@ class Planner:
         """Return the numbers of the choices ``index``, an entry each."""
         return _rows(self.stacked, index)
 
+    def kinds(self) -> list[int]:
+        """Return a choice of each kind that a law can tell apart: of each precision and number of experts."""
+        found: dict[Any, int] = {}
+        for i, choice in enumerate(self.choices):
+            numbers = choice.numbers()
+            found.setdefault((choice.precision, numbers["experts"], numbers["sparsity"]), i)
+        return list(found.values())
+
     def others(self, given: Mapping[str, Any], index: int, residuals: Any) -> list[OtherPlan]:
         """Return what other laws would choose on one choice, with its residuals."""
         return others(given, self._one(index), residuals, self.laws) if self.laws else []
 
-    def curve(self, target_loss: float, index: int, split: float) -> dict[str, Any]:
-        """Return ``log_N`` and ``log_D`` at ``split`` of the curve of a loss on one choice, and the splits where that
-        is compute-optimal and where it ends."""
-        given = self.scenario.numbers(target_loss)
-        asked = {name: given[name] for name in ("law", "train_bits", "repetition") if name in given}
-        asked |= {"target_loss": target_loss, "split": split}
+    def curve(self, target_loss: float | None, index: int, split: float, **changed: Any) -> dict[str, Any]:
+        """Return ``log_N`` and ``log_D`` at ``split`` of the curve of a loss, or of the one asked for, on one choice;
+        and the splits where that is compute-optimal and where it ends. ``changed`` numbers replace the scenario's."""
+        given = {**self.scenario.numbers(target_loss), **changed}
+        names = ("law", "train_bits", "repetition", "quality_like", "target_loss", "by_likeness")
+        asked = {name: given[name] for name in names if name in given} | {"split": split}
         return self._run("curve", asked, self._one(index))
 
     def numbers(self, target_loss: float | None = None) -> dict[str, Any]:

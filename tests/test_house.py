@@ -22,7 +22,7 @@ FLOORS = (
     ("infeasible", "condensed", "train"),
     ("slopes", "schooling", "draws", "other_laws"),
     ("search",),
-    ("capped",),
+    ("capped", "repetition"),
     ("plan",),
     ("uncertain",),
     ("report",),

@@ -11,12 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from hw import Scalar
-from scaling import law_of
 
 from ..economics import Fleet
 from ..training.names import MAX_TRAINING_TOKENS
 from .describe import log_limits, useful_batch
-from .problem import Problem, law_under
+from .problem import Problem, law_under, target_loss
 
 _WITHIN = 1e-8  # of ln(use / limit): what rounding leaves of a limit that binds
 
@@ -30,10 +29,7 @@ def tokens(given: Mapping[str, Any], choices: Mapping[str, Any], laws: Any, size
 
     def draw(coefficients: Mapping[str, Scalar]) -> dict[str, Any]:
         asked = {**given, "law": coefficients}
-        plain, like = law_of(coefficients), given["quality_like"]
-        loss = jnp.where(
-            given["by_likeness"] > 0, plain.loss(like, plain.compute_optimal_tokens(like)), given["target_loss"]
-        )
+        loss = target_loss(asked)
 
         def on(choice: Mapping[str, Any], log_N: Any) -> dict[str, Any]:
             law = law_under(asked, choice)
