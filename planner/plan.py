@@ -137,6 +137,7 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
     hardware = solved
     if given["by_flops"]:
         given = planner.hardware(given)
+        planner.keep(solved)
         hardware = planner.solve(given, split)
     picked = (int(hardware["best"]), int(hardware["baseline_best"]))
     points = hardware["points"]

@@ -20,6 +20,7 @@ from .slopes import beyond
 
 _MODULE = "planner.optimize.answer"
 _TRIES = 8  # of a batch that should be within the limits
+_EQUAL = 1e-9  # relative: FLOPs of two choices under one law
 _CLOSE = 1.005  # to the largest
 _MARGIN = 1.0 - 1e-4  # on one that was just not
 NO_LIMITS = np.zeros(len(CAPS) + 2)  # multipliers of the caps, of the least batch, and of a lone replica's demand
@@ -233,6 +234,11 @@ class Planner:
         if priced.any():
             self.valid = self.valid * np.pad(priced, (0, len(self.valid) - len(priced))).astype(float)
         return {**given, "by_flops": 0.0, "by_joules": float(not priced.any())}
+
+    def keep(self, solved: Mapping[str, Any]) -> None:
+        """Leave only choices that reach the best objective, where laws tell choices apart and chips do not."""
+        best = math.exp(float(solved["log_objective"]))
+        self.valid = self.valid * (np.asarray(solved["objective"]) <= best * (1.0 + _EQUAL)).astype(float)
 
     def tell(self, given: Mapping[str, Any], index: Sequence[int], cases: Sequence[Mapping[str, Any]]) -> Any:
         """Describe three cases on the choices ``index``."""

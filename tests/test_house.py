@@ -20,7 +20,7 @@ FLOORS = (
     ("scenario", "compiled"),
     ("choices", "estimate"),
     ("infeasible", "condensed", "train"),
-    ("slopes", "schooling", "draws", "other_laws"),
+    ("slopes", "schooling", "other_laws"),
     ("search",),
     ("capped", "repetition"),
     ("plan",),

@@ -138,8 +138,8 @@ def warnings(outcome: Outcome) -> list[str]:
         head = []
     out = [f"{lost} of {len(outcome.choices)} choices did not settle and were left out."] if lost else []
     out += head
-    beyond = range_warnings(scenario.law.id, scenario.law.valid, outcome.value("params"), outcome.value("tokens"))
-    out += [one for one in beyond if "unique_tokens" not in scenario.settings or "every token is new" not in one]
+    sizes, repeated = (outcome.value("params"), outcome.value("tokens")), "unique_tokens" in scenario.settings
+    out += range_warnings(scenario.law.id, scenario.law.valid, *sizes, repeated)
     if outcome.value("tokens") > MAX_TRAINING_TOKENS * (1.0 - 1e-6) and not outcome.appraised:
         out.append(f"training tokens are held at {MAX_TRAINING_TOKENS:g}, the most that is considered.")
     low, high = scenario.shape.valid["min_params"], scenario.shape.valid["max_params"]
