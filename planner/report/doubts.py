@@ -53,7 +53,9 @@ def reasons(answer: dict[str, Any]) -> list[str]:
             f"to {say(high)}."
         )
     if plan["infeasible_fraction"] > 0:
-        out.append(f"In {percent(plan['infeasible_fraction'])} of draws this size meets the quality within no limit.")
+        out.append(
+            f"In {percent(plan['infeasible_fraction'])} of draws this size does not reach the quality within the limits."
+        )
     if answer["robust"]:
         out.append(_robust(answer["robust"], unit))
     ties = [one for one in doubt["choices"] if one["tie"]]
@@ -61,8 +63,9 @@ def reasons(answer: dict[str, Any]) -> list[str]:
         often = percent(one["cheaper_fraction"])
         out.append(f"[bold]Tie:[/] {replica(one)} is cheaper than the plan's choice in {often} of draws.")
     if not ties and len(doubt["choices"]) > 1:
-        most = percent(max(one["cheaper_fraction"] for one in doubt["choices"][1:]))
-        out.append(f"No other choice is cheaper than the plan's in more than {most} of draws.")
+        most = max(one["cheaper_fraction"] for one in doubt["choices"][1:])
+        often = f"more than {percent(most)} of draws" if most > 0 else "any draw"
+        out.append(f"No other choice is cheaper than the plan's in {often}.")
     return out
 
 

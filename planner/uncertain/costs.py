@@ -153,8 +153,9 @@ class Costs:
         rival, g = np.unravel_index(np.argmin(total.reshape(len(total), -1), axis=1), total.shape[1:])
         g = np.clip(g, 1, SIZES - 2)
         t = np.linspace(-1.0, 1.0, SIZES)[None]
-        left, middle, right = (np.log(served[rows, rival, g + off])[:, None] for off in (-1, 0, 1))
-        close = middle + 0.5 * t * (right - left) + 0.5 * t**2 * (left - 2.0 * middle + right)
+        with np.errstate(invalid="ignore"):  # where serving has no plan at all
+            left, middle, right = (np.log(served[rows, rival, g + off])[:, None] for off in (-1, 0, 1))
+            close = middle + 0.5 * t * (right - left) + 0.5 * t**2 * (left - 2.0 * middle + right)
         # An end of the table where serving is not possible has no parabola: what is told there is the table's.
         close = np.where(np.isfinite(close), close, np.where(t == 0.0, middle, np.inf))
         sizes = log_N[0, g][:, None] + step * t

@@ -57,7 +57,8 @@ class Study:
 
     def regret(self, size: Size) -> Float[np.ndarray, " n"]:
         """Return by how much more than the best plan of each draw a size costs there, as a fraction."""
-        return size.cost / self.best["cost"] - 1.0
+        with np.errstate(invalid="ignore"):  # neither has a plan
+            return size.cost / self.best["cost"] - 1.0
 
     def risk(self, size: Size) -> float:
         """Return what `robust` minimises: the mean cost, or that of the worst draws; inf where a draw has none."""
