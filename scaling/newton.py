@@ -33,11 +33,15 @@ Oracle = Callable[[Float[Array, "p n"], Float[Array, "r n"]], Local]
 
 
 class Minimum(NamedTuple):
-    """Where m minimisations ended, the Euclidean norm of the gradient there, and the evaluations that each took."""
+    """Where m minimisations ended, the Euclidean norm of the gradient there, the Hessian, and the evaluations taken.
+
+    Of variables that may not move the Hessian is that of half their square.
+    """
 
     theta: Float[Array, "p m"]
     value: Float[Array, " m"]
     gradient_norm: Float[Array, " m"]
+    hessian: Float[Array, "p p m"]
     passes: Float[Array, " m"]
 
 
@@ -91,6 +95,7 @@ def minimise(
         # Problems that ended are written down, and the next ones take their slots.
         slot = jnp.where(ended, problem, m)
         told = {"theta": here["theta"], "value": here["value"], "norm": here["norm"], "passes": passes}
+        told |= {"hessian": here["hessian"]}
         out = {name: s["out"][name].at[..., slot].set(value) for name, value in told.items()}
         following = jnp.minimum(s["next"] + jnp.cumsum(ended) - 1, m)
         problem = jnp.where(ended, following, problem)
@@ -115,11 +120,11 @@ def minimise(
         "fresh": zero + 1.0, "passes": zero, "problem": first, "next": jnp.asarray(busy),
         "out": {
             "theta": jnp.zeros((p, m + 1)), "value": jnp.zeros(m + 1), "norm": jnp.zeros(m + 1),
-            "passes": jnp.zeros(m + 1),
+            "hessian": jnp.zeros((p, p, m + 1)), "passes": jnp.zeros(m + 1),
         },
     }  # fmt: skip
     out = jax.lax.while_loop(going, step, state)["out"]
-    return Minimum(out["theta"][:, :m], out["value"][:m], out["norm"][:m], out["passes"][:m])
+    return Minimum(*(out[name][..., :m] for name in ("theta", "value", "norm", "hessian", "passes")))
 
 
 def _descent(matrix: Float[Array, "p p n"], rhs: Float[Array, "p n"]) -> Float[Array, "p n"]:
