@@ -370,16 +370,18 @@ def _trouble(
     runs: Runs, form: Form, found: Mapping[str, float], norm: float, hessian: np.ndarray, fixed: Mapping[str, float]
 ) -> str | None:
     """Return what is wrong with a fit, if anything."""
-    if norm > CONVERGED:
-        return f"the gradient's norm is {norm:.1e}, above {CONVERGED:.0e}: no start reached an optimum"
     free = [i for i, name in enumerate(form.names) if name not in fixed]
-    curvature, directions = np.linalg.eigh(hessian[np.ix_(free, free)]) if free else (np.ones(1), np.ones((1, 1)))
+    curvature, directions = np.linalg.eigh(hessian[np.ix_(free, free)]) if free else (np.ones(1), np.ones((0, 1)))
     flat = curvature <= _FLAT * curvature[-1]
-    loose = [form.names[i] for i, share in zip(free, (directions[:, flat] ** 2).sum(1), strict=True) if share > 0.01]
-    if len(loose) == 1:
-        return f"these runs do not bound {loose[0]}: other values fit as well"
+    share = (directions[:, flat] ** 2).sum(1)
+    loose = [form.names[i] for i, much in zip(free, share, strict=True) if much > 0.01]
+    names = " and ".join([", ".join(loose[:-1]), loose[-1]] if loose[1:] else loose)
+    why = f"these runs do not tell {names}: other values fit as well" if loose else ""
+    if norm > CONVERGED:
+        why = why or "it goes on for ever, or is hard to reach"
+        return f"no start reached an optimum, the gradient's norm is {norm:.0e}: {why}"
     if loose:
-        return f"these runs do not tell {', '.join(loose[:-1])} and {loose[-1]} apart: other values fit as well"
+        return why
     columns = runs.columns()
     for name in ("params", "tokens"):
         more = form.loss(found, {**columns, name: 1.001 * columns[name]})
