@@ -71,9 +71,9 @@ def begin(problem: Mapping[str, Any]) -> dict[str, Any]:
     def one(others: Mapping[str, Array]) -> dict[str, Array]:
         if not form.linear:
             return dict(others)
-        nothing = dict.fromkeys(form.linear, 1e-300)
-        bases = jnp.stack([form.loss({**others, **nothing, name: 1.0}, columns) for name in form.linear], axis=1)
-        bases = bases / columns["loss"][:, None]
+        ones = {**others, **dict.fromkeys(form.linear, 1.0)}
+        moved = [form.loss({**ones, name: 2.0}, columns) for name in form.linear]
+        bases = (jnp.stack(moved, axis=1) - form.loss(ones, columns)[:, None]) / columns["loss"][:, None]
         told = jnp.stack([fixed[name]["is"] for name in form.linear])
         value = jnp.stack([fixed[name]["value"] for name in form.linear])
         left = 1.0 - bases @ (told * value)
