@@ -182,18 +182,10 @@ def profile(
         _check(runs, known, {**fixed, name: value})
     asked = _Asked(runs, known, fitted.form, fixed, fitted.delta, fitted.in_nats, run or _jitted)
     starts = {n: np.full(len(values), v) for n, v in fitted.coefficients.items()} | {name: np.asarray(values, float)}
-    # Where an exponent moves, its coefficient follows, so that terms keep their size at the mean run.
-    for n, moves in known.shifts.items():
-        for by, sign, column in moves:
-            if by == name and n not in fixed:
-                moved = sign * (starts[name] - fitted.coefficients[name]) * asked.means[column]
-                starts[n] = starts[n] * np.exp(moved) if n in known.logs else starts[n] + moved
-    found = asked.refit(starts, np.atleast_2d(runs.weighing()))
-    objective = found["objective"]
-    for i in np.flatnonzero(~_ended(found)):
-        again = fit(runs, fitted.form, {**fixed, name: float(values[i])}, fitted.delta, fitted.in_nats, run)
-        objective[i] = min(objective[i], again.objective)
-    return objective
+    weights = np.repeat(np.atleast_2d(runs.weighing()), len(values), axis=0)
+    near = asked.refit(starts, weights)["objective"]
+    every = asked.from_everywhere(weights, [{**fixed, name: value} for value in values])
+    return np.minimum(near, every["objective"].min(axis=1))
 
 
 def residuals(runs: Runs, form: str, coefficients: Mapping[str, float]) -> Float[np.ndarray, " n"]:
@@ -248,26 +240,28 @@ class _Asked:
         self.means = {name: 0.0 if name in held else mean for name, mean in means.items()}
         self.delta, self.options = delta, {"nats": float(in_nats), "tolerance": _TOLERANCE}
 
-    def starts(self) -> Numbers:
-        """Return whole starts by coefficient."""
+    def starts(self, fixed: Mapping[str, float]) -> Numbers:
+        """Return whole starts by coefficient, those of ``fixed`` where they are held."""
         from .fitting import grid
 
-        fixed = {n: {"is": float(n in self.fixed), "value": self.fixed.get(n, 0.0)} for n in self.known.linear}
-        problem = {"runs": self.runs, "weights": self._weights(self.weights[None], 1), "fixed": fixed}
-        return self.run("begin", {**problem, "starts": grid(self.known, self.fixed)})
+        held = {n: {"is": float(n in fixed), "value": fixed.get(n, 0.0)} for n in self.known.linear}
+        problem = {"runs": self.runs, "weights": self._weights(self.weights[None], 1), "fixed": held}
+        return self.run("begin", {**problem, "starts": grid(self.known, fixed)})
 
-    def from_everywhere(self, weights: Float[np.ndarray, "m n"]) -> Numbers:
-        """Return fits from g starts to each row of ``weights``, m by g of everything `refit` returns.
+    def from_everywhere(self, weights: Float[np.ndarray, "m n"], fixed: Sequence[Mapping[str, float]] = ()) -> Numbers:
+        """Return fits from g starts to each row of ``weights``, m by g of everything `refit` returns, with each row's
+        own values ``fixed`` if given.
 
         Half of the starts come straight from the form's list, half by way of smoother losses.
         """
-        listed = {name: np.asarray(values) for name, values in self.starts().items()}
-        count, rows = len(next(iter(listed.values()))), len(weights)
-        plain = eased = {name: np.tile(values, rows) for name, values in listed.items()}
+        rows = len(weights)
+        listed = [self.starts(values) for values in fixed] or [self.starts(self.fixed)] * rows
+        plain = eased = {name: np.concatenate([one[name] for one in listed]) for name in self.known.names}
+        count = len(plain[self.known.names[0]]) // rows
         every = np.repeat(weights, count, axis=0) if rows > 1 else weights
         for times in _EASING:
-            eased = {**eased, **self.refit(eased, every, times)}
-            eased = {name: np.where(np.isfinite(eased["objective"]), eased[name], plain[name]) for name in plain}
+            found = self.refit(eased, every, times)
+            eased = {name: np.where(np.isfinite(found["objective"]), found[name], plain[name]) for name in plain}
         both = [self.refit(starts, every) for starts in (plain, eased)]
         tall = {name: [one[name].reshape(rows, count, *one[name].shape[1:]) for one in both] for name in both[0]}
         return {name: np.concatenate(pair, axis=1) for name, pair in tall.items()}
@@ -378,7 +372,7 @@ def _trouble(
     names = " and ".join([", ".join(loose[:-1]), loose[-1]] if loose[1:] else loose)
     why = f"these runs do not tell {names}: other values fit as well" if loose else ""
     if norm > CONVERGED:
-        why = why or "it goes on for ever, or is hard to reach"
+        why = why or "fix a coefficient, or take a simpler form"
         return f"no start reached an optimum, the gradient's norm is {norm:.0e}: {why}"
     if loose:
         return why

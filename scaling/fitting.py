@@ -27,7 +27,8 @@ def _form(problem: Mapping[str, Any]) -> tuple[Form, Mapping[str, Array]]:
 
 
 def refit(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """Return m fits of one form: ``coefficients``, ``objective``, ``gradient_norm``, ``passes`` and ``hessian``, m of each.
+    """Return m fits of one form: ``coefficients``, ``objective``, ``gradient_norm``, ``hessian`` and ``passes``, m of
+    each.
 
     ``problem`` holds ``runs`` (by form: params, tokens, loss and the form's own columns, r of each), ``weights`` (m by
     r), ``starts`` and ``free`` (by coefficient, m of each; 1 where it may move), ``means`` of the logarithms of sizes,

@@ -205,11 +205,13 @@ def law_of(coefficients: Numbers, conditions: Conditions | None = None, repetiti
     have lost most of their worth, ``R_D`` and ``R_N``. A law of the form "repeated" brings the last two itself.
 
     Raises:
-        StopIteration: no form has these coefficients.
+        ValueError: no form has these coefficients.
     """
     numbers = dict(coefficients)
     own = {name: numbers.pop(name) for name in ("R_D", "R_N") if name in numbers}
-    form = next(f for f in FORMS.values() if set(f.names) == set(numbers))
+    form = next((f for f in FORMS.values() if set(f.names) == set(numbers)), None)
+    if form is None:
+        raise ValueError(f"no form has the coefficients {', '.join(coefficients)}")
     law = form.law(numbers).at(conditions or Conditions())
     if repetition is None:
         return law

@@ -130,7 +130,8 @@ def minimise(
     state = {
         "theta": many, "trial": starts[:, first], "value": zero, "norm": zero, "scale": zero, "gradient": many,
         "hessian": jnp.zeros((p, p, busy)), "predicted": zero + 1.0, "damping": zero + _FIRST_DAMPING,
-        "raise": zero + 2.0, "level": zero, "count": zero + 1.0, "fresh": zero + 1.0, "passes": zero, "problem": first, "next": jnp.asarray(busy),
+        "raise": zero + 2.0, "level": zero, "count": zero + 1.0,
+        "fresh": zero + 1.0, "passes": zero, "problem": first, "next": jnp.asarray(busy),
         "out": {
             "theta": jnp.zeros((p, m + 1)), "value": jnp.zeros(m + 1), "norm": jnp.zeros(m + 1),
             "hessian": jnp.zeros((p, p, m + 1)), "passes": jnp.zeros(m + 1),
