@@ -5,6 +5,7 @@ D' = U + U R_D (1 - exp(-(D / U - 1) / R_D)), and N of parameters as N' likewise
 compute-optimal.
 """
 
+import jax
 import jax.numpy as jnp
 
 from .chinchilla import ChinchillaLaw
@@ -92,10 +93,13 @@ class RepeatedLaw(Law):
 def params_of_tokens(law: Law, D: Scalar) -> Scalar:
     """Return the N for which ``D`` tokens are compute-optimal under any law."""
 
-    def enough(log_N):
-        return jnp.asarray(law.compute_optimal_tokens(jnp.exp(log_N)) > D)
+    def excess(log_N):
+        return jnp.log(law.compute_optimal_tokens(jnp.exp(log_N))) - jnp.log(D)
 
-    return jnp.exp(zero_of(enough, 0.0, 100.0))
+    found = jax.lax.stop_gradient(zero_of(lambda log_N: excess(log_N) > 0.0, 0.0, 100.0))
+    # As in `Law.compute_optimal_tokens`: a step that carries the derivatives that bisection loses.
+    value, slope = jax.jvp(excess, (found,), (jnp.ones_like(found),))
+    return jnp.exp(found - value / jax.lax.stop_gradient(slope))
 
 
 def worth(count: Scalar, unique: Scalar, decay: Scalar) -> Scalar:
