@@ -52,8 +52,13 @@ class RepeatedLaw(Law):
         return jnp.exp(log_for_worth(jnp.log(needed), self.unique_params(), self.R_N, strict=True))
 
     def params_floor(self, L: Scalar) -> Scalar:
-        """Return the N that reaches ``L`` only with endless repetition: of U (1 + R_D) tokens' worth."""
-        needed = self.base.params_for_loss(self.unique_tokens * (1.0 + self.R_D), L)
+        """Return the N that reaches ``L`` only with endless repetition, of U (1 + R_D) tokens' worth, or with the best
+        D of the base law if that is less."""
+        most = jnp.log(self.unique_tokens * (1.0 + self.R_D))
+        needed = self.base.params_for_loss(jnp.exp(most), L)
+        at = lambda log_D: jnp.asarray(self.base.loss(needed, jnp.exp(log_D)))  # noqa: E731
+        rising = jax.jvp(at, (most,), (jnp.ones_like(most),))[1] > 0.0
+        needed = jnp.where(rising, self.base.params_floor(L), needed)
         return jnp.exp(log_for_worth(jnp.log(needed), self.unique_params(), self.R_N, strict=True))
 
     def log_split(self, u: Scalar, L: Scalar) -> tuple[Scalar, Scalar]:
