@@ -27,7 +27,8 @@ def _form(problem: Mapping[str, Any]) -> tuple[Form, Mapping[str, Array]]:
 
 
 def refit(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """Return m fits of one form: ``coefficients``, ``objective``, ``gradient_norm`` and ``passes``, m of each.
+    """Return m fits of one form: ``coefficients``, ``objective``, ``gradient_norm``, ``hessian`` and ``passes``, m of
+    each.
 
     ``problem`` holds ``runs`` (by form: params, tokens, loss and the form's own columns, r of each), ``weights`` (m by
     r), ``starts`` and ``free`` (by coefficient, m of each; 1 where it may move), ``means`` of the logarithms of sizes,
@@ -45,6 +46,7 @@ def refit(problem: Mapping[str, Any]) -> dict[str, Any]:
         "objective": found.value,
         "gradient_norm": found.gradient_norm,
         "passes": found.passes,
+        "hessian": jnp.moveaxis(found.hessian, -1, 0),
     }
 
 
@@ -70,9 +72,9 @@ def begin(problem: Mapping[str, Any]) -> dict[str, Any]:
     def one(others: Mapping[str, Array]) -> dict[str, Array]:
         if not form.linear:
             return dict(others)
-        nothing = dict.fromkeys(form.linear, 1e-300)
-        bases = jnp.stack([form.loss({**others, **nothing, name: 1.0}, columns) for name in form.linear], axis=1)
-        bases = bases / columns["loss"][:, None]
+        ones = {**others, **dict.fromkeys(form.linear, 1.0)}
+        moved = [form.loss({**ones, name: 2.0}, columns) for name in form.linear]
+        bases = (jnp.stack(moved, axis=1) - form.loss(ones, columns)[:, None]) / columns["loss"][:, None]
         told = jnp.stack([fixed[name]["is"] for name in form.linear])
         value = jnp.stack([fixed[name]["value"] for name in form.linear])
         left = 1.0 - bases @ (told * value)
