@@ -53,9 +53,8 @@ def reasons(answer: dict[str, Any]) -> list[str]:
             f"to {say(high)}."
         )
     if plan["infeasible_fraction"] > 0:
-        out.append(
-            f"In {percent(plan['infeasible_fraction'])} of draws this size does not reach the quality within the limits."
-        )
+        often = percent(plan["infeasible_fraction"])
+        out.append(f"In {often} of draws this size does not reach the quality within the limits.")
     if answer["robust"]:
         out.append(_robust(answer["robust"], unit))
     ties = [one for one in doubt["choices"] if one["tie"]]
