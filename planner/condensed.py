@@ -65,6 +65,10 @@ class Condensed:
         """Return the residuals of one lane."""
         return self.one(self.residuals, lane)
 
+    def log_experts(self, lane: int) -> float:
+        """Return ln of the experts of the choice behind a lane."""
+        return float(np.log(self.stacked["experts"][lane % self.width]))
+
     def put(self, lane: int, residuals: Mapping[str, Mapping[str, float]]) -> None:
         """Set the residuals of one lane."""
         for name in TIMES:
@@ -85,6 +89,7 @@ class Condensed:
         copies: int,
         held: Any = None,
         rematch: Callable[[dict[str, Any], bool], float] = lambda solved, move: 0.0,
+        start: Any = None,
     ) -> dict[str, Any]:
         """Return what ``solve`` answers with residuals that belong to its own lanes' ends.
 
@@ -92,10 +97,10 @@ class Condensed:
         than one replica none can do the work). It returns ``lanes``, ``lanes_ok``, ``busy`` and its objective. Lanes
         that have no plan keep the residuals they had. ``held`` are residuals of fleets and lone replicas that stay.
         ``rematch`` is told each answer and whether to move the training run's form for the next; it returns by what
-        share of the objective the form was off.
+        share of the objective the form was off. ``start`` are the residuals to begin with, none unless told.
         """
         free = np.ones(copies * self.width, bool)
-        self.residuals = self.none(copies)
+        self.residuals = self.none(copies) if start is None else deepcopy(start)
         if held is not None:
             free[: 2 * self.width] = False
             for name in TIMES:
@@ -173,7 +178,7 @@ class Condensed:
         self, seconds: Any, ends: Mapping[str, np.ndarray], lane: int
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Return calibrated minus condensed seconds at the end of ``lane`` over the residual's, and over the whole."""
-        at = float(ends["log_N"][lane]), float(ends["log_B"][lane])
+        at = float(ends["log_N"][lane]), float(ends["log_B"][lane]), self.log_experts(lane)
         missing = missed(self.of(lane), {k: {n: v[lane] for n, v in of.items()} for k, of in seconds.items()}, *at)
         return {name: off for name, (off, _) in missing.items()}, {name: off for name, (_, off) in missing.items()}
 
@@ -218,11 +223,13 @@ def in_chunks(given: Mapping[str, Any], choices: Any, machines: Any, points: Map
     return _joined(out, count)
 
 
-def missed(residuals: Any, seconds: Any, log_N: float, log_B: float) -> dict[str, tuple[float, float]]:
+def missed(
+    residuals: Any, seconds: Any, log_N: float, log_B: float, log_E: float = 0.0
+) -> dict[str, tuple[float, float]]:
     """Return by time what calibrated seconds exceed condensed ones by: over the residual's seconds, over the whole."""
     out = {}
     for name in TIMES:
-        left = float(np.exp(log_residual(residuals[name], log_N, log_B)))
+        left = float(np.exp(log_residual(residuals[name], log_N, log_B, log_E)))
         gap = float(seconds["calibrated"][name]) - float(seconds["bare"][name]) - left
         out[name] = gap / left, gap / float(seconds["calibrated"][name])
     return out
