@@ -108,10 +108,12 @@ class Condensed:
                     self.residuals[name][part][: 2 * self.width] = held[name][part]
         fleets, lones = np.arange(self.width), self.width + np.arange(self.width)
         lone, followers = np.zeros(self.width, bool), np.zeros(self.width, bool)
+        self.lone = lone.astype(float)
         last, solved = np.inf, {}
         kept, best = None, np.inf
         for self.rounds in range(1, _MOST_ROUNDS + 1):
-            solved = solve(self.residuals, lone.astype(float))
+            self.lone = lone.astype(float)
+            solved = solve(self.residuals, self.lone)
             values, lane = _objectives(solved), int(solved["lane"])
             best = float(np.min(values, initial=np.inf))
             ends, tried = self._ends(solved, copies)
@@ -154,6 +156,13 @@ class Condensed:
             # plan is told, with what its times are off by.
             solved, self.residuals, self.off, self.times_off, self.change = kept
         return solved
+
+    def measure(self, given: Mapping[str, Any], solved: Mapping[str, Any]) -> None:
+        """Set ``off`` and ``times_off`` to those of a plan that was found with residuals as they are."""
+        ends = {name: np.asarray(solved["lanes"][name]) for name in ("log_N", "log_B")}
+        lane = int(solved["lane"])
+        _, seconds = self._new(given, ends, np.array([lane]))
+        self.off, self.times_off = self._off(seconds, ends, lane)
 
     def _ends(self, solved: Mapping[str, Any], copies: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Return where to match each lane, and which to match: where it ended, or if it has no plan where it came

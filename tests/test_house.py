@@ -22,7 +22,7 @@ FLOORS = (
     ("infeasible", "condensed", "train"),
     ("slopes", "schooling"),
     ("search",),
-    ("capped",),
+    ("capped", "expansion"),
     ("plan",),
     ("report",),
     ("cli",),
