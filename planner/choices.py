@@ -36,8 +36,8 @@ def _kernels(chip: str, constants: str | None) -> configs.KernelFacts:
 class Choice:
     """One chip, replica size, pipeline stages, precision and engine, and how many experts the model has.
 
-    Of ``n_chips`` chips, each of ``stages`` has n_chips / stages, split by tensor parallelism. ``experts`` is total over
-    active parameters of the feed-forward blocks, 1 where they are dense.
+    Of ``n_chips`` chips, each of ``stages`` has n_chips / stages, split by tensor parallelism. ``experts`` is total
+    over active parameters of the feed-forward blocks, 1 where they are dense.
     """
 
     chip: configs.ChipFacts
@@ -81,10 +81,11 @@ class Choice:
         }
 
     def machine(self, chip: configs.ChipFacts | None = None, device: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return what times the choice's passes: kernels, layout and engine; ``experts`` among them where it has some.
+        """Return what times the choice's passes: kernels, layout and engine; and that there are experts, if so.
 
         Experts are split like all else by tensor parallelism, as vLLM, SGLang and TensorRT-LLM do unless told to spread
-        whole ones. ``chip`` stands in for its own facts; ``device`` is that of another size of the same chip and precision.
+        whole ones. ``chip`` stands in for the choice's own facts; ``device`` is that of another size of the same chip
+        and precision.
         """
         chip = chip or self.chip
         sparse = {"experts": 1.0} if self.experts > 1.0 else {}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .infeasible import Infeasible
@@ -75,11 +76,12 @@ def settled(
     With residuals and forms held (both have slopes in experts) every number of experts is one convex program: the best
     of them is found, times are matched there, and so on until it stays. The last scan's plan is the answer.
     """
-    for _ in range(_ROUNDS):
+    best = math.log(planner.experts)
+    for left in reversed(range(_ROUNDS)):
         at = math.log(planner.experts)
         ends = max(math.log(low), at - _REACH), min(math.log(high), at + _REACH)
-        best = lowest(lambda x: _value(planner.with_experts(math.exp(x)), given), *ends, _GRID)
-        if abs(best - at) < _STILL:
+        best = lowest(partial(_value, planner, given), *ends, _GRID)
+        if abs(best - at) < _STILL or not left:
             break
         moved = planner.with_experts(math.exp(best))
         told = _numbers(moved, given)
@@ -87,11 +89,10 @@ def settled(
         if not found["found"]:
             break
         planner, given, solved = moved, told, found
-    else:
-        best = lowest(lambda x: _value(planner.with_experts(math.exp(x)), given), *ends, _GRID)
     last = planner.with_experts(min(max(math.exp(best), low), high))
     told = _numbers(last, given)
-    return last, told, {**solved, **last.held(told)}
+    found = last.held(told)
+    return (last, told, {**solved, **found}) if found["found"] else (planner, given, solved)
 
 
 def _numbers(planner: Planner, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,9 +100,10 @@ def _numbers(planner: Planner, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, "training": planner.training}
 
 
-def _value(planner: Planner, given: Mapping[str, Any]) -> float:
-    """Return ln of the objective with residuals and forms held, infinite where there is no plan."""
-    told = planner.again(_numbers(planner, given))
+def _value(planner: Planner, given: Mapping[str, Any], log_experts: float) -> float:
+    """Return ln of the objective with residuals and forms of ``planner`` held, infinite where there is no plan."""
+    moved = planner.with_experts(math.exp(log_experts))
+    told = moved.again(_numbers(moved, given))
     return float(told["log_objective"]) if told["found"] else math.inf
 
 

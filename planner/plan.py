@@ -360,10 +360,9 @@ def _evaluate(
     cases = [case_at(point, of, **flags) for of in left]
     rows = planner.describe(money, lanes, cases)
     money, rows, school = _own_school(planner, money, solved, lanes, cases, rows)
-    baseline = other.describe(
-        {**money, "training": other.training}, [base],
-        [case_at(solved["points"][1], other.condensed.of(int(solved["baseline_lane"])), derive_batch=True, baseline=True)],
-    )  # fmt: skip
+    its = other.condensed.of(int(solved["baseline_lane"]))
+    case = case_at(solved["points"][1], its, derive_batch=True, baseline=True)
+    baseline = other.describe({**money, "training": other.training}, [base], [case])
     cost = rows["total_joules" if money["by_joules"] else "total_usd"]
     inside = np.max([rows[f"log_{name}_use"] for name in CAPS], axis=0) <= TOLERANCE
     best = min(range(len(lanes)), key=lambda i: (not inside[i], float(cost[i])))

@@ -27,7 +27,7 @@ _SHAPES = [(tp, cp, 1, micro) for tp, cp, micro in product((1, 2, 4, 8), (1, 2),
 # Of models with experts: those spread over more chips than one, within a server and beyond it, or split with all else.
 _SPARSE_SHAPES = [(tp, 1, ep, micro) for tp, ep, micro in product((1, 2, 4, 8), (1, 8, 16, 32, 64), (1, 2, 4))]
 _SPREADS = [(1, 1, 0, 0), (1, 1, 1, 0), *((pp, vp, 0, 0) for pp, vp in product((2, 4, 8, 16), (1, 2, 4, 8)))]
-_KNOWN: dict[tuple[str, float, float, float, float], "School | None"] = {}
+_KNOWN: dict[tuple[str, *tuple[float, ...]], "School | None"] = {}
 _MOST_KNOWN = 4096
 
 
@@ -233,7 +233,7 @@ class Schools:
         return {"experts_exponent": slope} if self.experts > 1.0 else {}
 
     def _layout(self, question: Question, number: int) -> dict[str, int]:
-        """Return the layout that the compiled program calls ``number``; data parallelism takes the rest of the chips."""
+        """Return the layout that the compiled program calls ``number``; data parallelism takes the other chips."""
         spreads = _spreads(question)
         shape, spread = self._shapes()[number // len(spreads)], spreads[number % len(spreads)]
         names = ("tp", "cp", "ep", "micro_batch", "pp", "vp", "sharded", "zero_bubble")

@@ -88,11 +88,14 @@ class Planner:
 
     def with_experts(self, experts: float) -> "Planner":
         """Return a planner of models with another number of ``experts``, some as these, that starts where this one is:
-        with its residuals and its training run's forms, both of which say what a few more experts do."""
+        with its residuals and its training run's forms, both of which say what a few more experts do.
+        """
         out = copy(self)
         out.experts = experts
         out.choices = [replace(choice, experts=experts) for choice in self.choices]
-        out.stacked = {**self.stacked, **{k: np.full(len(self.valid), v) for k, v in _of_experts(out.choices[0])}}
+        told = out.choices[0].numbers()
+        moved = {name: np.full(len(self.valid), told[name]) for name in ("experts", "sparsity")}
+        out.stacked = {**self.stacked, **moved}
         out.condensed = copy(self.condensed)
         out.condensed.choices, out.condensed.stacked = out.choices, out.stacked
         out.condensed.residuals = deepcopy(self.condensed.residuals)
@@ -366,11 +369,6 @@ class Planner:
         found = self.condensed.settle(given, once, 2, rematch=rematch)
         self._restore(found)
         return found
-
-
-def _of_experts(choice: Choice) -> list[tuple[str, float]]:
-    numbers = choice.numbers()
-    return [(name, numbers[name]) for name in ("experts", "sparsity")]
 
 
 def _columns(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -11,14 +11,14 @@ HEAD_DIM = 128.0  # every public dense model of 7B and more among the model fact
 VOCABULARY = 128256.0  # the Llama 3 tokenizer, arXiv:2407.21783, section 3.2
 _FIXED_SHARE = 0.7  # of the active parameters may be embeddings and attention; public models have 0.2 to 0.5
 _EXPERTS, TOPK = 128.0, 8.0  # Qwen3, GLM-4.5 and others: the commonest choice among the model facts with experts
-# Active parameters of feed-forward blocks over all active ones, in models with experts: the median of the 31 public ones
-# among the model facts, 2.4B to 104B active, 17 % rms and no trend with size (exponent 0.03). One number for all sizes
-# keeps total parameters a monomial of N.
+# Active parameters of feed-forward blocks over all active ones, in models with experts: the median of the 31 public
+# ones among the model facts, 2.4B to 104B active, 17 % rms and no trend with size (exponent 0.03). One number for all
+# sizes keeps total parameters a monomial of the active ones.
 FFN_SHARE = 0.65
 
 
 def sparsity_of(experts: Any) -> Any:
-    """Return total over active parameters of a model whose feed-forward blocks hold ``experts`` times what is active."""
+    """Return total over active parameters where feed-forward blocks hold ``experts`` times what is active of them."""
     return 1.0 + (experts - 1.0) * FFN_SHARE
 
 

@@ -15,8 +15,8 @@ class Transformer(eqx.Module):
     """A decoder with grouped-query attention; sizes may be fractional while planning.
 
     ``params`` counts the parameters that a token uses. Attention is ``d_model`` wide, its keys and values ``kv_width``
-    = kv_heads x head_dim wide each. Feed-forward blocks hold ``experts`` times what a token uses of them, 1 where dense,
-    in fine-grained experts: 8 of 8 x experts, each an eighth as wide as the block that a token meets.
+    = kv_heads x head_dim wide each. Feed-forward blocks hold ``experts`` times what a token uses of them, 1 where
+    dense, in fine-grained experts: 8 of 8 x experts, each an eighth as wide as the block that a token meets.
     """
 
     params: Scalar

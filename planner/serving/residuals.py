@@ -11,8 +11,9 @@ from typing import Any
 TIMES = ("step", "prefill", "first")
 PARTS = ("log", "params_exponent", "batch_exponent", "experts_exponent")
 REFERENCE = (1e10, 64.0)  # parameters and batch at which a residual is exp(log)
-# Half the window round a plan, as logarithms of size, batch and experts, in which residuals are matched. Tiles and waves make
-# single points jump by some per cent, which a plan should not chase; curvature moves the value by 0.3 % at most.
+# Half the window round a plan, as logarithms of size, batch and experts, in which residuals are matched. Tiles and
+# waves make single points jump by some per cent, which a plan should not chase; curvature moves the value by 0.3 % at
+# most.
 WINDOW = (0.2, 0.3, 0.2)
 NONE = {name: {**dict.fromkeys(PARTS, 0.0), "log": -60.0} for name in TIMES}
 
