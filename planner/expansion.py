@@ -10,9 +10,9 @@ from .infeasible import Infeasible
 from .search import Planner
 
 _REACH = math.log(4.0 / 3.0)  # how far experts move before times and the training run's form are matched anew
-_GRID = 7  # points of a scan within reach
+_GRID = 5  # points of a scan within reach
 _STILL = 3e-3  # ln of experts: a move that needs no other match
-_ROUNDS = 6
+_ROUNDS = 8
 _STEPS = 12  # of parabolas through the best three points
 _EXACT = 3e-6  # ln of experts: closer than this costs are the same to their rounding
 _SECTIONS = 6  # of a bracket, where a plan is searched from scratch for each number of experts
@@ -83,7 +83,8 @@ def settled(
         best = lowest(partial(_value, planner, given), *ends, _GRID)
         if abs(best - at) < _STILL or not left:
             break
-        moved = planner.with_experts(math.exp(best))
+        # Slopes matched anew overshoot as far to the other side: halfway lies near where they are right.
+        moved = planner.with_experts(math.exp(0.5 * (at + best)))
         told = _numbers(moved, given)
         found = moved.solve(told, start=planner.condensed.residuals)
         if not found["found"]:

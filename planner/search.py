@@ -141,7 +141,8 @@ class Planner:
     ) -> dict[str, Any]:  # fmt: skip
         """Return the best plan over all choices, times as calibrated; ``split`` holds model size and tokens.
 
-        ``start`` are residuals to begin with. ``bought`` is what a budget bought: residuals stay those with which it was spent, on choices it sufficed for.
+        ``start`` are residuals to begin with. ``bought`` is what a budget bought: residuals stay those with which it
+        was spent, on choices it sufficed for.
         """
         held = None
         if bought is not None:
