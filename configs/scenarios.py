@@ -40,6 +40,8 @@ SETTINGS = {
 # What evaluate needs besides: the plan that is given instead of chosen.
 PLAN_SETTINGS = {
     "params": Number("parameters", 1e6, 1e15, required=False),
+    "total_params": Number("parameters", 1e6, 1e18, required=False),
+    "experts": Number("total over active parameters of feed-forward blocks", 1.0, 1e4, required=False),
     "chip": Text(required=False),
     "chips_per_replica": Number("chips", 1, 1e6, required=False),
     "batch": Number("sequences", 1.0, 1e9, required=False),

@@ -1,4 +1,4 @@
-"""The discrete part of a plan: chip, chips per replica and precision, enumerated and stacked."""
+"""The discrete part of a plan: chip, chips per replica, precision and experts, enumerated and stacked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 
 import configs
 
+from .model.generic import experts_at, sparsity_of
 from .scenario import PRECISION_CHOICES, Scenario
 from .serving.formats import recipe
 from .serving.numbers import device_numbers, engine_numbers
@@ -16,6 +17,8 @@ from .serving.numbers import device_numbers, engine_numbers
 REPLICA_SIZES = (1, 2, 4, 8, 16, 32, 64)
 MOST_TENSOR_CHIPS = 8  # tensor parallelism within a server; more only without a pipeline, where a domain is larger
 MOST_STAGES = 8
+EXPERT_FORMS = ("moe", "sparsity")  # of laws that say what experts are worth
+_APART = 1.1  # by how much a power of two is below the most experts to be tried beside it
 LANES = (128, 640)  # choices are padded to one of these, so that one compiled program serves most questions
 
 # Bytes of a weight and of a KV element. FP4 is NVFP4: 4 bits and an 8-bit scale per 16 weights
@@ -31,9 +34,10 @@ def _kernels(chip: str, constants: str | None) -> configs.KernelFacts:
 
 @dataclass(frozen=True)
 class Choice:
-    """One chip, replica size, pipeline stages, precision and engine.
+    """One chip, replica size, pipeline stages, precision and engine, and how many experts the model has.
 
-    Of ``n_chips`` chips, each of ``stages`` has n_chips / stages, split by tensor parallelism.
+    Of ``n_chips`` chips, each of ``stages`` has n_chips / stages, split by tensor parallelism. ``experts`` is total
+    over active parameters of the feed-forward blocks, 1 where they are dense.
     """
 
     chip: configs.ChipFacts
@@ -42,6 +46,12 @@ class Choice:
     precision: str
     engine: configs.EngineFacts
     usd_per_hour: float | None
+    experts: float = 1.0
+
+    @property
+    def sparsity(self) -> float:
+        """Total over active parameters."""
+        return float(sparsity_of(self.experts))
 
     def numbers(self) -> dict[str, Any]:
         """Return the choice in SI units as the nested dict that the compiled planner takes."""
@@ -58,8 +68,8 @@ class Choice:
                 "usd_per_s": (self.usd_per_hour or 0.0) / 3600.0,
             },
             "engine": engine_numbers(self.engine),
-            "experts": 1.0,
-            "sparsity": 1.0,
+            "experts": self.experts,
+            "sparsity": self.sparsity,
             "n_chips": float(self.n_chips),
             "stages": float(self.stages),
             "precision": {
@@ -71,12 +81,15 @@ class Choice:
         }
 
     def machine(self, chip: configs.ChipFacts | None = None, device: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return what times the choice's passes: kernels, layout and engine.
+        """Return what times the choice's passes: kernels, layout and engine; and that there are experts, if so.
 
-        ``chip`` stands in for its own facts; ``device`` is that of another size of the same chip and precision.
+        Experts are split like all else by tensor parallelism, as vLLM, SGLang and TensorRT-LLM do unless told to spread
+        whole ones. ``chip`` stands in for the choice's own facts; ``device`` is that of another size of the same chip
+        and precision.
         """
         chip = chip or self.chip
-        return {
+        sparse = {"experts": 1.0} if self.experts > 1.0 else {}
+        return sparse | {
             "layout": {"tp": self.n_chips / self.stages, "pp": float(self.stages), "dp": 1.0, "ep": 1.0},
             "device": device or self._device(chip),
             "engine": engine_numbers(self.engine),
@@ -92,8 +105,19 @@ class Choice:
         return device_numbers(chip, kernels, engine, how, closed=False)
 
 
-def enumerate_choices(scenario: Scenario, sizes: Sequence[int] = REPLICA_SIZES) -> list[Choice]:
-    """Return every combination that the scenario allows.
+def expansions(scenario: Scenario) -> list[float]:
+    """Return the numbers of experts to try: 1, and where the law says what experts are worth powers of two up to the
+    number at which total over active parameters is the most allowed, and that one."""
+    most = scenario.settings["max_sparsity"]
+    if most <= 1.0 or scenario.law.form not in EXPERT_FORMS:
+        return [1.0]
+    top = float(experts_at(most))
+    powers = [2.0**k for k in range(int(np.log2(top)) + 1) if 2.0**k < top / _APART]
+    return [1.0, *powers[1:], top]
+
+
+def enumerate_choices(scenario: Scenario, sizes: Sequence[int] = REPLICA_SIZES, experts: float = 1.0) -> list[Choice]:
+    """Return every combination that the scenario allows, of models with so many ``experts``.
 
     Raises:
         ConfigError: a chip without a price where dollars are asked for, or without the precision asked for.
@@ -116,7 +140,7 @@ def enumerate_choices(scenario: Scenario, sizes: Sequence[int] = REPLICA_SIZES) 
         for size in sizes:
             for precision in (wanted,) if wanted else PRECISION_CHOICES:
                 if precision in native:
-                    out += [Choice(chip, size, n, precision, engine, price) for n in stages_of(size, chip)]
+                    out += [Choice(chip, size, n, precision, engine, price, experts) for n in stages_of(size, chip)]
     return out
 
 

@@ -65,6 +65,10 @@ class Condensed:
         """Return the residuals of one lane."""
         return self.one(self.residuals, lane)
 
+    def log_experts(self, lane: int) -> float:
+        """Return ln of the experts of the choice behind a lane."""
+        return float(np.log(self.stacked["experts"][lane % self.width]))
+
     def put(self, lane: int, residuals: Mapping[str, Mapping[str, float]]) -> None:
         """Set the residuals of one lane."""
         for name in TIMES:
@@ -85,6 +89,7 @@ class Condensed:
         copies: int,
         held: Any = None,
         rematch: Callable[[dict[str, Any], bool], float] = lambda solved, move: 0.0,
+        start: Any = None,
     ) -> dict[str, Any]:
         """Return what ``solve`` answers with residuals that belong to its own lanes' ends.
 
@@ -92,10 +97,10 @@ class Condensed:
         than one replica none can do the work). It returns ``lanes``, ``lanes_ok``, ``busy`` and its objective. Lanes
         that have no plan keep the residuals they had. ``held`` are residuals of fleets and lone replicas that stay.
         ``rematch`` is told each answer and whether to move the training run's form for the next; it returns by what
-        share of the objective the form was off.
+        share of the objective the form was off. ``start`` are the residuals to begin with, none unless told.
         """
         free = np.ones(copies * self.width, bool)
-        self.residuals = self.none(copies)
+        self.residuals = self.none(copies) if start is None else deepcopy(start)
         if held is not None:
             free[: 2 * self.width] = False
             for name in TIMES:
@@ -103,10 +108,12 @@ class Condensed:
                     self.residuals[name][part][: 2 * self.width] = held[name][part]
         fleets, lones = np.arange(self.width), self.width + np.arange(self.width)
         lone, followers = np.zeros(self.width, bool), np.zeros(self.width, bool)
+        self.lone = lone.astype(float)
         last, solved = np.inf, {}
         kept, best = None, np.inf
         for self.rounds in range(1, _MOST_ROUNDS + 1):
-            solved = solve(self.residuals, lone.astype(float))
+            self.lone = lone.astype(float)
+            solved = solve(self.residuals, self.lone)
             values, lane = _objectives(solved), int(solved["lane"])
             best = float(np.min(values, initial=np.inf))
             ends, tried = self._ends(solved, copies)
@@ -150,6 +157,13 @@ class Condensed:
             solved, self.residuals, self.off, self.times_off, self.change = kept
         return solved
 
+    def measure(self, given: Mapping[str, Any], solved: Mapping[str, Any]) -> None:
+        """Set ``off`` and ``times_off`` to those of a plan that was found with residuals as they are."""
+        ends = {name: np.asarray(solved["lanes"][name]) for name in ("log_N", "log_B")}
+        lane = int(solved["lane"])
+        _, seconds = self._new(given, ends, np.array([lane]))
+        self.off, self.times_off = self._off(seconds, ends, lane)
+
     def _ends(self, solved: Mapping[str, Any], copies: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Return where to match each lane, and which to match: where it ended, or if it has no plan where it came
         closest to one, at the smallest model and a batch of one. Lone replicas without a plan stay as they are."""
@@ -173,7 +187,7 @@ class Condensed:
         self, seconds: Any, ends: Mapping[str, np.ndarray], lane: int
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Return calibrated minus condensed seconds at the end of ``lane`` over the residual's, and over the whole."""
-        at = float(ends["log_N"][lane]), float(ends["log_B"][lane])
+        at = float(ends["log_N"][lane]), float(ends["log_B"][lane]), self.log_experts(lane)
         missing = missed(self.of(lane), {k: {n: v[lane] for n, v in of.items()} for k, of in seconds.items()}, *at)
         return {name: off for name, (off, _) in missing.items()}, {name: off for name, (_, off) in missing.items()}
 
@@ -218,11 +232,13 @@ def in_chunks(given: Mapping[str, Any], choices: Any, machines: Any, points: Map
     return _joined(out, count)
 
 
-def missed(residuals: Any, seconds: Any, log_N: float, log_B: float) -> dict[str, tuple[float, float]]:
+def missed(
+    residuals: Any, seconds: Any, log_N: float, log_B: float, log_E: float = 0.0
+) -> dict[str, tuple[float, float]]:
     """Return by time what calibrated seconds exceed condensed ones by: over the residual's seconds, over the whole."""
     out = {}
     for name in TIMES:
-        left = float(np.exp(log_residual(residuals[name], log_N, log_B)))
+        left = float(np.exp(log_residual(residuals[name], log_N, log_B, log_E)))
         gap = float(seconds["calibrated"][name]) - float(seconds["bare"][name]) - left
         out[name] = gap / left, gap / float(seconds["calibrated"][name])
     return out

@@ -135,6 +135,21 @@ def unaffordable(
     )
 
 
+def too_sparse(scenario: Scenario, choice: Choice) -> Infeasible | None:
+    """Return what is wrong with a given plan of more total over active parameters than are allowed, if it is one."""
+    most = scenario.settings["max_sparsity"]
+    if most <= 1.0 or choice.sparsity <= most * (1.0 + TOLERANCE):
+        return None
+    return Infeasible(
+        "infeasible",
+        "max_sparsity",
+        f"the plan has {choice.sparsity:.4g} times as many total as active parameters, over --max-sparsity {most:g}: "
+        f"raise --max-sparsity to {up(choice.sparsity)}, or give fewer --experts",
+        choice.sparsity / most - 1.0,
+        {"max_sparsity": choice.sparsity},
+    )
+
+
 def appraisal(
     scenario: Scenario, choice: Choice, told: Mapping[str, float], tokens_given: bool, known: Mapping[str, float]
 ) -> Infeasible | None:

@@ -11,8 +11,19 @@ import configs
 from scaling import range_warnings
 
 from .capped import capped, tightest, untrainable
-from .choices import Choice, enumerate_choices
-from .infeasible import CAPS, TOLERANCE, Infeasible, appraisal, is_unreachable, over_caps, unaffordable, unreachable
+from .choices import EXPERT_FORMS, Choice, enumerate_choices, expansions
+from .expansion import Found, scanned
+from .infeasible import (
+    CAPS,
+    TOLERANCE,
+    Infeasible,
+    appraisal,
+    is_unreachable,
+    over_caps,
+    too_sparse,
+    unaffordable,
+    unreachable,
+)
 from .repetition import exhausted, starved
 from .scenario import Scenario
 from .schooling import School
@@ -25,6 +36,7 @@ _NEAR = 1.04  # a limit is called the nearest feasible one if it is none after d
 _LOSSES, _WORSE, _LOSS_STEP = 24, 1.05, 1e-4  # tries of losses, of what is above the floor, and how near they get
 _NEAR_SCHOOL = math.log(4.0 / 3.0)  # of size or tokens: the window that a training form is matched in
 _ENDLESS_USD = 1e12  # what bounds the least loss that a refusal offers
+_SCANNED: dict[str, list[Found]] = {}  # the last question's, for given plans that are judged one after the other
 PLAN, BASELINE, BUILDABLE = 0, 1, 2
 
 
@@ -96,36 +108,13 @@ def _confirmed(scenario: Scenario, ask: Callable[[Scenario, Mapping[str, float]]
 
 
 def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
-    choices = enumerate_choices(scenario)
     if is_unreachable(scenario):
+        choices = enumerate_choices(scenario)
         return Outcome(scenario, choices, infeasible=unreachable(scenario, _least_loss(scenario, choices)))
-    planner = Planner(scenario, choices)
-    if (starving := starved(planner)) is not None:
-        return Outcome(scenario, choices, infeasible=starving)
-    given, bought = planner.given, None
-    if planner.budget is not None:
-        found, bought = _afford(planner, known)
-        if isinstance(found, Infeasible):
-            return Outcome(scenario, choices, infeasible=found)
-        given = planner.numbers(target_loss=found)
-    solved = planner.solve(given, bought=bought)
-    if bought is not None and not solved["found"] and "repetition" in given:
-        return Outcome(scenario, choices, infeasible=exhausted(planner))
-    solved["unsettled"] = solved["unsettled"] + planner.unsettled
-    if not solved["found"]:
-        whose = "even the smallest model that reaches this quality"
-        if planner.schools.firm:
-            whose = "even the smallest model that is trained to this quality in time"
-        caps = solved["caps"] if given["by_flops"] else tightest(planner, given, solved)
-        return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, caps, whose, known))
-    if not given["by_flops"]:
-        within = capped(planner, given, solved) if bought is None else _spent(planner, given, solved)
-        if isinstance(within, Infeasible):
-            return Outcome(scenario, choices, infeasible=within)
-        if not within["found"]:
-            whose = "even the smallest model that is trained to this quality in time"
-            return Outcome(scenario, choices, infeasible=over_caps(scenario, choices, within["caps"], whose, known))
-        solved = within
+    best = min(_scanned(scenario, known), key=lambda found: found.score)
+    planner, given, solved, choices = best.planner, best.given, best.solved, best.planner.choices
+    if best.refusal is not None:
+        return Outcome(scenario, choices, infeasible=best.refusal)
     split = float(solved["split"])
     own = planner.condensed.of(int(solved["lane"]))
     plan = plan_at(split, solved["points"][0], solved["multipliers"], own)
@@ -159,6 +148,44 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
         told, picked, slopes, has_baseline=bool(hardware["baseline_found"]), has_hardware=bool(hardware["found"]),
         ranked_by="joules" if given["by_joules"] else "usd", planner=planner,
     )  # fmt: skip
+
+
+def _scanned(scenario: Scenario, known: Mapping[str, float]) -> list[Found]:
+    """Return the best dense plan, and the best with experts where the scenario allows some."""
+    return scanned(expansions(scenario), lambda experts: _searched(scenario, known, experts))
+
+
+def _searched(scenario: Scenario, known: Mapping[str, float], experts: float) -> Found:
+    """Return the best plan with a number of experts, or why there is none."""
+    choices = enumerate_choices(scenario, experts=experts)
+    planner = Planner(scenario, choices)
+    if (starving := starved(planner)) is not None:
+        return Found(planner, planner.given, {}, starving)
+    given, bought = planner.given, None
+    if planner.budget is not None:
+        found, bought = _afford(planner, known)
+        if isinstance(found, Infeasible):
+            return Found(planner, given, {}, found)
+        given = planner.numbers(target_loss=found)
+    solved = planner.solve(given, bought=bought)
+    if bought is not None and not solved["found"] and "repetition" in given:
+        return Found(planner, given, solved, exhausted(planner))
+    solved["unsettled"] = solved["unsettled"] + planner.unsettled
+    if not solved["found"]:
+        whose = "even the smallest model that reaches this quality"
+        if planner.schools.firm:
+            whose = "even the smallest model that is trained to this quality in time"
+        caps = solved["caps"] if given["by_flops"] else tightest(planner, given, solved)
+        return Found(planner, given, solved, over_caps(scenario, choices, caps, whose, known))
+    if not given["by_flops"]:
+        within = capped(planner, given, solved) if bought is None else _spent(planner, given, solved)
+        if isinstance(within, Infeasible):
+            return Found(planner, given, solved, within)
+        if not within["found"]:
+            whose = "even the smallest model that is trained to this quality in time"
+            return Found(planner, given, within, over_caps(scenario, choices, within["caps"], whose, known))
+        solved = within
+    return Found(planner, given, solved)
 
 
 def _spent(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -> dict[str, Any] | Infeasible:
@@ -201,8 +228,9 @@ def _own_school(
     if not math.isfinite(sizes[1]):
         return money, rows, held
     best = solved["points"][0][:2] if solved["found"] else (math.inf, math.inf)
+    away = sizes[0] - best[0], sizes[1] - best[1], math.log(planner.experts / solved["experts"])
     own = planner.schools.match(*sizes) or planner.schools.match(*sizes, most=math.inf)
-    if own is None or max(abs(sizes[0] - best[0]), abs(sizes[1] - best[1])) <= _NEAR_SCHOOL:
+    if own is None or max(map(abs, away)) <= _NEAR_SCHOOL:
         return money, rows, held
     moved = {**money, "training": {**planner.training, "plan": own.form}}
     again = planner.describe(moved, lanes, cases)
@@ -277,28 +305,57 @@ def _enough(planner: Planner) -> float | None:
 
 
 def evaluate(
-    scenario: Scenario, params: float, n_chips: int, batch: float | None = None, tokens: float | None = None
-) -> Outcome:
+    scenario: Scenario, params: float, n_chips: int, batch: float | None = None, tokens: float | None = None,
+    experts: float = 1.0,
+) -> Outcome:  # fmt: skip
     """Return the cost of a given plan on the scenario's one chip, beside the baseline and the optimum there.
 
-    ``batch`` defaults to the best within the limits, ``tokens`` to those that reach the quality.
+    ``batch`` defaults to the best within the limits, ``tokens`` to those that reach the quality. ``params`` are active;
+    ``experts`` is total over active parameters of the feed-forward blocks.
 
     Raises:
-        ConfigError: more than one chip, a replica size out of the menu, or a budget in place of a quality.
+        ConfigError: more than one chip, a replica size out of the menu, a budget in place of a quality, or experts
+            under a law of dense models.
     """
-    given = (params, n_chips, batch, tokens)
+    if experts > 1.0 and scenario.law.form not in EXPERT_FORMS:
+        raise configs.ConfigError(
+            f"a model with experts needs a --law that says what they are worth, of form {' or '.join(EXPERT_FORMS)}: "
+            f"{scenario.law.id} is a law of dense models"
+        )
+    given = (params, n_chips, batch, tokens, experts)
     return _confirmed(scenario, lambda asked, known: _evaluate(asked, known, *given))
+
+
+def _judged(scenario: Scenario, choices: list[Choice]) -> tuple[Planner, dict[str, Any], Planner]:
+    """Return the planner of ``choices``, the best plan to judge a given one by, and the planner that found that: with
+    any experts that the scenario allows where the given one has some, but under limits on the training run."""
+    experts = choices[0].experts
+    free = scenario.settings["objective"] != "flops" and "train_days" not in scenario.settings
+    if experts > 1.0 and free and len(expansions(scenario)) > 1:
+        key = repr(sorted(scenario.settings.items()))
+        if key not in _SCANNED:
+            _SCANNED.clear()
+            _SCANNED[key] = _scanned(scenario, {})
+        best = _SCANNED[key][-1]
+        if best.refusal is None and best.planner.experts > 1.0:
+            return best.planner.with_experts(experts), dict(best.solved), best.planner
+    planner = Planner(scenario, choices)
+    given, split = planner.given, None
+    if given["by_flops"]:
+        split = float(planner.solve(given)["split"])
+        given = planner.hardware(given)
+    return planner, planner.solve(given, split), planner
 
 
 def _evaluate(
     scenario: Scenario, known: Mapping[str, float], params: float, n_chips: int, batch: float | None,
-    tokens: float | None,
+    tokens: float | None, experts: float,
 ) -> Outcome:  # fmt: skip
     if len(scenario.chips) != 1:
         raise configs.ConfigError(f"evaluate needs exactly one --chip, not {len(scenario.chips)}")
     if scenario.quality == "budget_usd":
         raise configs.ConfigError("evaluate needs --quality-like or --target-loss: --budget-usd is for optimize")
-    choices = enumerate_choices(scenario)
+    choices = enumerate_choices(scenario, experts=experts)
     if is_unreachable(scenario):
         refusal = unreachable(scenario, _least_loss(scenario, choices))
         return Outcome(scenario, choices, infeasible=refusal, appraised=True)
@@ -306,13 +363,11 @@ def _evaluate(
     lanes = [i for i, c in enumerate(choices) if c.n_chips == n_chips]
     if not lanes:
         raise configs.ConfigError(f"--chips-per-replica = {n_chips} must be one of {', '.join(map(str, sizes))}")
-    planner = Planner(scenario, choices)
+    planner, solved, other = _judged(scenario, choices)
     if (starving := starved(planner)) is not None:
         return Outcome(scenario, choices, infeasible=starving, appraised=True)
     given = planner.given
     money = planner.hardware(given) if given["by_flops"] else given
-    split = float(planner.solve(given)["split"]) if given["by_flops"] else None
-    solved = planner.solve(money, split)
     base, planner.unsettled = int(solved["baseline_best"]), int(solved["unsettled"])
     point = (math.log(params), math.log(tokens or 1.0), math.log(batch or 1.0))
     flags = {"derive_tokens": tokens is None, "derive_batch": batch is None}
@@ -320,10 +375,9 @@ def _evaluate(
     cases = [case_at(point, of, **flags) for of in left]
     rows = planner.describe(money, lanes, cases)
     money, rows, school = _own_school(planner, money, solved, lanes, cases, rows)
-    other = case_at(
-        solved["points"][1], planner.condensed.of(int(solved["baseline_lane"])), derive_batch=True, baseline=True
-    )
-    baseline = planner.describe(money, [base], [other])
+    its = other.condensed.of(int(solved["baseline_lane"]))
+    case = case_at(solved["points"][1], its, derive_batch=True, baseline=True)
+    baseline = other.describe({**money, "training": other.training}, [base], [case])
     cost = rows["total_joules" if money["by_joules"] else "total_usd"]
     inside = np.max([rows[f"log_{name}_use"] for name in CAPS], axis=0) <= TOLERANCE
     best = min(range(len(lanes)), key=lambda i: (not inside[i], float(cost[i])))
@@ -333,6 +387,7 @@ def _evaluate(
     if batch is not None and not inside[best]:
         at["useful_batch"] = planner.largest_batch(money, solved, lane, point, flags)
     infeasible = appraisal(scenario, choices[lane], at, tokens is not None, known)
+    infeasible = infeasible or too_sparse(scenario, choices[lane])
     slopes = {}
     if math.isfinite(told["tokens"][PLAN]):
         infeasible = infeasible or untrainable(planner, point[0], math.log(told["tokens"][PLAN]))

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from .infeasible import CAPS, TOLERANCE
 from .other_laws import OtherPlan, comparable, others
 from .other_laws import program as other_program
 from .scenario import Scenario
-from .schooling import Schools, log_chip_seconds
+from .schooling import Schools
 from .serving.residuals import WINDOW
 from .slopes import beyond
 
@@ -46,11 +47,15 @@ def case_at(point: Sequence[float] | np.ndarray, residuals: Any, **flags: bool) 
 
 
 class Planner:
-    """The compiled programs for one scenario and its choices, loaded or compiled side by side."""
+    """The compiled programs for one scenario and its choices, loaded or compiled side by side.
+
+    Choices share one number of ``experts``: for any one the program is convex.
+    """
 
     def __init__(self, scenario: Scenario, choices: list[Choice]):
         self.scenario, self.choices = scenario, choices
-        self.schools = Schools(scenario)
+        self.experts = choices[0].experts
+        self.schools = Schools(scenario, experts=self.experts)
         # Where the run of the plan, and of the baseline, is trained. Every ``given`` of this planner shares the forms:
         # settling moves them.
         self.school = self.baseline_school = self.schools.rough()
@@ -82,7 +87,7 @@ class Planner:
                     self._purse(self.condensed.none(2), np.zeros(len(self.valid))),
                 )
             )
-        self.laws = comparable(scenario)
+        self.laws = comparable(scenario) if self.experts == 1.0 else []  # they are laws of dense models
         if self.laws:
             programs.append(other_program(self.given, self._one(0), nothing, self.laws))
         compiled.prepare(programs)
@@ -102,6 +107,25 @@ class Planner:
     def others(self, given: Mapping[str, Any], index: int, residuals: Any) -> list[OtherPlan]:
         """Return what other laws would choose on one choice, with its residuals."""
         return others(given, self._one(index), residuals, self.laws) if self.laws else []
+
+    def with_experts(self, experts: float) -> "Planner":
+        """Return a planner of models with another number of ``experts``, some as these, that starts where this one is:
+        with its residuals and its training run's forms, both of which say what a few more experts do.
+        """
+        out = copy(self)
+        out.experts = experts
+        out.choices = [replace(choice, experts=experts) for choice in self.choices]
+        told = out.choices[0].numbers()
+        moved = {name: np.full(len(self.valid), told[name]) for name in ("experts", "sparsity")}
+        out.stacked = {**self.stacked, **moved}
+        out.condensed = copy(self.condensed)
+        out.condensed.choices, out.condensed.stacked = out.choices, out.stacked
+        out.condensed.residuals = deepcopy(self.condensed.residuals)
+        out.schools = copy(self.schools)
+        out.schools.experts, out.schools.keys = experts, dict(self.schools.keys)
+        out.training = deepcopy(self.training)
+        out.given = out.numbers()
+        return out
 
     def curve(self, target_loss: float | None, index: int, split: float, **changed: Any) -> dict[str, Any]:
         """Return ``log_N`` and ``log_D`` at ``split`` of the curve of a loss, or of the one asked for, on one choice;
@@ -134,11 +158,13 @@ class Planner:
         return {"valid": self.valid, "lone": lone, "budget": self.budget, "residuals": residuals}
 
     def solve(
-        self, given: Mapping[str, Any], split: float | None = None, bought: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
+        self, given: Mapping[str, Any], split: float | None = None, bought: Mapping[str, Any] | None = None,
+        start: Any = None,
+    ) -> dict[str, Any]:  # fmt: skip
         """Return the best plan over all choices, times as calibrated; ``split`` holds model size and tokens.
 
-        ``bought`` is what a budget bought: residuals stay those with which it was spent, on choices it sufficed for.
+        ``start`` are residuals to begin with. ``bought`` is what a budget bought: residuals stay those with which it
+        was spent, on choices it sufficed for.
         """
         held = None
         if bought is not None:
@@ -152,12 +178,27 @@ class Planner:
         def rematch(solved: dict[str, Any], move: bool) -> float:
             return self._rematch(given, solved, move, bought is None)
 
-        solved = self.condensed.settle(given, once, 3, held, rematch)
+        solved = self.condensed.settle(given, once, 3, held, rematch, start)
         self._restore(solved)
         self.training_off = rematch(solved, False) if solved["found"] else 0.0
         if solved["found"] and int(solved["lane"]) != int(solved["best"]):
             self._narrow(given, solved)
-        return solved
+        return {**solved, "experts": self.experts}
+
+    def again(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the best plan with residuals and forms as they are."""
+        question = self._question(self.condensed.residuals, self.condensed.lone)
+        told = self._run("solve", given, self.stacked, question)
+        return {**told, "forms": deepcopy(self.training), "schools": (self.school, self.baseline_school)}
+
+    def held(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `again`, with what it is off by where the plan lies."""
+        solved = self.again(given)
+        self.condensed.measure(given, solved)
+        self.training_off = self._rematch(given, solved, False, True)
+        if int(solved["lane"]) != int(solved["best"]):
+            self._narrow(given, solved)
+        return {**solved, "experts": self.experts}
 
     def _rematch(self, given: Mapping[str, Any], solved: Mapping[str, Any], move: bool, free: bool) -> float:
         """Return by what share of the objective the training run's form is off where the plan lies; ``move`` it there.
@@ -183,7 +224,7 @@ class Planner:
         """Return the training run's share of the objective, roughly: at the form's own prices."""
         form, (log_N, log_D) = self.training["plan"], solved["points"][0][:2]
         rate = form["power_w" if given["by_joules"] else "usd_per_s"]
-        return rate * math.exp(log_chip_seconds(form, log_N, log_D) - float(solved["log_objective"]))
+        return rate * math.exp(self.schools.log_chip_seconds(form, log_N, log_D) - float(solved["log_objective"]))
 
     def _moved(self, name: str, log_N: float, log_D: float, move: bool) -> float:
         """Return what the form called ``name`` is off by at a size and tokens, relatively; ``move`` it there."""
@@ -191,7 +232,8 @@ class Planner:
         if found is None:  # `planner.capped` says so, once the search has ended
             return 0.0
         held = self.training[name]
-        off = math.expm1(log_chip_seconds(found.form, log_N, log_D) - log_chip_seconds(held, log_N, log_D))
+        own, form = (self.schools.log_chip_seconds(one, log_N, log_D) for one in (found.form, held))
+        off = math.expm1(own - form)
         if move:
             held.update(found.form)
             if name == "plan":
@@ -259,6 +301,7 @@ class Planner:
 
         Near the best plan of the same choice they are the ones that `solve` judged that one by. So they are where the
         kernels would put the plan below the optimum: by no more than the edges of tiles, which a search does not chase.
+        ``solved`` may be of another number of experts, the best.
         """
         lane = int(solved["own_lanes"][index])
         if not solved["lanes_ok"][lane]:
@@ -266,13 +309,16 @@ class Planner:
         held = self.condensed.of(lane)
         log_B = self._batch_at(given, index, point, flags, held)
         away = point[0] - solved["lanes"]["log_N"][lane], log_B - solved["lanes"]["log_B"][lane]
+        away = *away, math.log(self.experts / solved["experts"])
         if all(abs(off) <= most for off, most in zip(away, WINDOW, strict=True)):
             return held
         own = self._matched(given, index, point, flags, held)
         told = self.describe(given, [index], [case_at(point, own, **flags)])
         inside = max(float(told[f"log_{name}_use"][0]) for name in CAPS) <= TOLERANCE
         cost = float(told["total_joules" if given["by_joules"] else "total_usd"][0])
-        return held if inside and cost < float(solved["objective"][index]) else own
+        # What another number of experts is best for may be another choice: there only the best of all is a bound.
+        least = solved["objective"][index] if self.experts == 1.0 else np.exp(solved["log_objective"])
+        return held if inside and cost < float(least) else own
 
     def largest_batch(
         self, given: Mapping[str, Any], solved: Mapping[str, Any], index: int, point: Sequence[float], flags: Any
@@ -304,7 +350,8 @@ class Planner:
         where = {"log_N": np.array([point[0]]), "log_B": np.array([point[2]])}
         told = self.condensed.told(given, np.array([index]), where)
         seconds = {key: {name: values[0] for name, values in of.items()} for key, of in told["seconds"].items()}
-        return max(abs(off) for _, off in missed(residuals, seconds, point[0], point[2]).values())
+        at = point[0], point[2], math.log(self.experts)
+        return max(abs(off) for _, off in missed(residuals, seconds, *at).values())
 
     def differentiate(self, given: Mapping[str, Any], index: int, plan: Mapping[str, Any]) -> Any:
         """Return the slopes of ln(objective) in every input of one choice."""

@@ -30,7 +30,7 @@ def beyond(
     ]
     factors = [_factors(given, name) for name in names]
     rows = [_scaled(base, choice, name, factor) for name, some in zip(names, factors, strict=True) for factor in some]
-    logs = _logs(rows, point)
+    logs = _logs(rows, point, choice.experts)
     out, first = {}, 0
     for name, some in zip(names, factors, strict=True):
         here = slice(first, first + len(some))
@@ -59,15 +59,15 @@ def moved(
     """Return ln(residual seconds) of every time for the choice ``index`` at ``point``, the input ``name`` scaled."""
     choice = condensed.choices[index]
     base = {"given": given, "choice": choice.numbers(), "machine": choice.machine()}
-    logs = _logs([_scaled(base, choice, name, factor)], point)
+    logs = _logs([_scaled(base, choice, name, factor)], point, choice.experts)
     return {time: float(values[0]) for time, values in logs.items()}
 
 
-def _logs(rows: list[Any], point: np.ndarray) -> dict[str, np.ndarray]:
+def _logs(rows: list[Any], point: np.ndarray, experts: float) -> dict[str, np.ndarray]:
     points = {"log_N": np.full(len(rows), point[0]), "log_B": np.full(len(rows), point[2])}
     given, choices, machines = (_columns([row[key] for row in rows]) for key in ("given", "choice", "machine"))
     told = in_chunks(given, choices, machines, points)["residuals"]
-    return {name: log_residual(told[name], point[0], point[2]) for name in TIMES}
+    return {name: log_residual(told[name], point[0], point[2], np.log(experts)) for name in TIMES}
 
 
 def _paths(tree: Mapping[str, Any], heads: tuple[str, ...]) -> list[str]:

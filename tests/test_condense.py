@@ -9,7 +9,7 @@ import pytest
 from planner import plan
 from planner.choices import enumerate_choices
 from planner.model.transformer import ShapeLaw
-from planner.optimize.condense import _POINTS, search_form
+from planner.optimize.condense import _SPREAD, search_form
 from planner.optimize.problem import Problem
 from planner.report.trust import certificate
 from planner.scenario import Scenario
@@ -17,6 +17,7 @@ from planner.serving.curve import instance_of_model
 from planner.serving.residuals import NONE, TIMES, log_residual
 from planner.serving.steady import Lengths, blend
 
+_POINTS = _SPREAD[2][0]
 QUESTIONS = {
     "default": {"lifetime_tokens": 1e15},
     "memory": {"lifetime_tokens": 1e15, "tpot_ms": 500, "ttft_ms": 5000, "chips": ["a100-sxm"]},

@@ -22,7 +22,7 @@ FLOORS = (
     ("infeasible", "condensed", "train"),
     ("slopes", "schooling", "other_laws"),
     ("search",),
-    ("capped", "repetition"),
+    ("capped", "repetition", "expansion"),
     ("plan",),
     ("uncertain",),
     ("report",),

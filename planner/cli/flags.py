@@ -188,7 +188,13 @@ class Evaluate(Output, Question):
     The flags --lifetime-tokens, --params, --chip and --chips-per-replica are required.
     """
 
-    params: Annotated[float | None, _flag("Model parameters, such as 8e9 or 8B.", "PARAMS")] = None
+    params: Annotated[float | None, _flag("Model parameters, active ones, such as 8e9 or 8B.", "PARAMS")] = None
+    total_params: Annotated[
+        float | None, _flag("All parameters, those of idle experts too (default: --params, a dense model).", "PARAMS")
+    ] = None
+    experts: Annotated[
+        float | None, _flag("Instead: total over active parameters of feed-forward blocks.", "RATIO")
+    ] = None
     chip: Annotated[str | None, _flag("Chip: an id of `list chips` or a TOML file.", "ID")] = None
     chips_per_replica: Annotated[float | None, _flag("Chips that hold one copy of the model.", "CHIPS")] = None
     batch: Annotated[

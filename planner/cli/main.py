@@ -164,9 +164,25 @@ def _evaluate(words: Sequence[str]) -> int:
     from ..plan import evaluate
 
     outcome = evaluate(
-        scenario, asked["params"], int(asked["chips_per_replica"]), asked.get("batch"), asked.get("train_tokens")
-    )
+        scenario, asked["params"], int(asked["chips_per_replica"]), asked.get("batch"), asked.get("train_tokens"),
+        _experts(asked),
+    )  # fmt: skip
     return _answer(asked, "evaluate", outcome)
+
+
+def _experts(asked: dict[str, Any]) -> float:
+    """Return total over active parameters of the feed-forward blocks of the plan given."""
+    from ..model.generic import experts_at
+
+    if "total_params" not in asked:
+        return asked.get("experts", 1.0)
+    if "experts" in asked:
+        raise InputError("--total-params and --experts exclude each other: state the experts one way")
+    if asked["total_params"] < asked["params"]:
+        raise InputError(
+            f"--total-params = {asked['total_params']:g} must be at least --params {asked['params']:g}, the active ones"
+        )
+    return experts_at(asked["total_params"] / asked["params"])
 
 
 def _one_model(command: str, words: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from hw import Scalar
 
-from .generic import HEAD_DIM, VOCABULARY
+from .generic import HEAD_DIM, TOPK, VOCABULARY, experts_at, sparsity_of
 from .transformer import ShapeLaw, Transformer
 
 FFN_STEP = 256.0  # feed-forward widths of those models are multiples of 256 or finer
@@ -14,6 +14,7 @@ FFN_STEP = 256.0  # feed-forward widths of those models are multiples of 256 or 
 class BuildableShape(eqx.Module):
     """Whole-number layers, widths and heads with untied embeddings and a gated feed-forward block.
 
+    With ``experts`` (0 where dense) blocks are cut into as many, `TOPK` to a token, each ``ffn`` / `TOPK` wide.
     ``ffn`` makes up the parameters that attention and embeddings leave, in steps of 256, so the
     total lies within half a step (1.5 x 256 x d_model x layers parameters, under 1 % above 2B) of
     the size asked for, unless that is smaller than the embeddings and attention alone.
@@ -24,10 +25,12 @@ class BuildableShape(eqx.Module):
     heads: Scalar
     kv_heads: Scalar
     ffn: Scalar
+    experts: Scalar = 0.0
 
     @classmethod
-    def nearest(cls, shape: ShapeLaw, params: Scalar) -> "BuildableShape":
-        """Return the buildable shape closest to ``shape`` at ``params`` parameters."""
+    def nearest(cls, shape: ShapeLaw, params: Scalar, experts: Scalar = 1.0) -> "BuildableShape":
+        """Return the buildable shape closest to ``shape`` at ``params`` active parameters and that many ``experts``,
+        total over active parameters of feed-forward blocks."""
         typical = shape.transformer(params)
         layers = jnp.maximum(jnp.round(typical.layers), 1.0)
         kv_heads = jnp.round(shape.kv_heads)
@@ -36,14 +39,19 @@ class BuildableShape(eqx.Module):
         bare = cls(layers, d_model, heads, kv_heads, jnp.zeros_like(layers)).params()
         ffn = (params - bare) / (3.0 * d_model * layers)
         ffn = jnp.maximum(jnp.round(ffn / FFN_STEP), 1.0) * FFN_STEP
-        return cls(layers, d_model, heads, kv_heads, ffn)
+        idle = (sparsity_of(experts) - 1.0) * params
+        count = TOPK + jnp.round(idle / (3.0 * d_model * layers * ffn / TOPK))
+        return cls(layers, d_model, heads, kv_heads, ffn, jnp.where(jnp.asarray(experts) > 1.0, count, 0.0))
 
     def params(self) -> Scalar:
-        """Return the exact count: embeddings in and out, attention, gated feed-forward, norms."""
+        """Return the exact count that a token uses: embeddings in and out, attention, gated feed-forward, norms; not
+        the router, under 0.5 % of it."""
         attention = 2.0 * self.d_model**2 + 2.0 * self.d_model * self.kv_heads * HEAD_DIM
         per_layer = attention + 3.0 * self.d_model * self.ffn + 2.0 * self.d_model
         return 2.0 * VOCABULARY * self.d_model + self.layers * per_layer + self.d_model
 
     def transformer(self) -> Transformer:
         """Return the same shape as the planner's models see it."""
-        return Transformer(self.params(), self.layers, self.d_model, self.kv_heads * HEAD_DIM, self.kv_heads)
+        idle = jnp.maximum(self.experts - TOPK, 0.0) * 3.0 * self.d_model * self.layers * self.ffn / TOPK
+        experts = experts_at(1.0 + idle / self.params())
+        return Transformer(self.params(), self.layers, self.d_model, self.kv_heads * HEAD_DIM, self.kv_heads, experts)

@@ -1,6 +1,7 @@
 """A typical transformer of a given size, for models known by their parameter counts alone."""
 
 from math import inf, log2
+from typing import Any
 
 import configs
 from configs.architectures import AttentionFacts, DenseFacts, ExpertsFacts, LayerFacts, ModelFacts
@@ -9,7 +10,21 @@ _SHAPE = "dense-gqa"
 HEAD_DIM = 128.0  # every public dense model of 7B and more among the model facts
 VOCABULARY = 128256.0  # the Llama 3 tokenizer, arXiv:2407.21783, section 3.2
 _FIXED_SHARE = 0.7  # of the active parameters may be embeddings and attention; public models have 0.2 to 0.5
-_EXPERTS, _TOPK = 128.0, 8.0  # Qwen3, GLM-4.5 and others: the commonest choice among the model facts with experts
+_EXPERTS, TOPK = 128.0, 8.0  # Qwen3, GLM-4.5 and others: the commonest choice among the model facts with experts
+# Active parameters of feed-forward blocks over all active ones, in models with experts: the median of the 31 public
+# ones among the model facts, 2.4B to 104B active, 17 % rms and no trend with size (exponent 0.03). One number for all
+# sizes keeps total parameters a monomial of the active ones.
+FFN_SHARE = 0.65
+
+
+def sparsity_of(experts: Any) -> Any:
+    """Return total over active parameters where feed-forward blocks hold ``experts`` times what is active of them."""
+    return 1.0 + (experts - 1.0) * FFN_SHARE
+
+
+def experts_at(sparsity: Any) -> Any:
+    """Return the experts, total over active parameters of feed-forward blocks, that make a ``sparsity``."""
+    return 1.0 + (sparsity - 1.0) / FFN_SHARE
 
 
 def generic_model(name: str, params: float, active_params: float) -> ModelFacts:
@@ -55,9 +70,9 @@ def generic_model(name: str, params: float, active_params: float) -> ModelFacts:
     if params > 1.02 * active_params:
         # The router takes its share of what a token uses, the other experts the rest of the parameters.
         idle = (params - active_params) / layers / (3.0 * d_model)
-        width = min(idle / (_EXPERTS - _TOPK), 0.9 * rest / _TOPK)
-        experts = _TOPK + round(idle / width)
-        block = ExpertsFacts(experts, _TOPK, width, max(rest - _TOPK * width - experts / 3.0, 0.0))
+        width = min(idle / (_EXPERTS - TOPK), 0.9 * rest / TOPK)
+        experts = TOPK + round(idle / width)
+        block = ExpertsFacts(experts, TOPK, width, max(rest - TOPK * width - experts / 3.0, 0.0))
     else:
         block = DenseFacts(rest)
     layer = LayerFacts(float(layers), attention, block)

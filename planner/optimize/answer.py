@@ -177,8 +177,8 @@ def tell(given: Mapping[str, Any], choices: Mapping[str, Any], cases: Mapping[st
     def one(choice, case):
         problem = Problem.of(given, choice, case["residuals"], case["baseline"])
         N, build = jnp.exp(case["log_N"]), case["build"] > 0
-        shape = BuildableShape.nearest(problem.shape, N)
-        smooth = problem.shape.transformer(N)
+        shape = BuildableShape.nearest(problem.shape, N, problem.experts)
+        smooth = problem.transformer(N)
         model = jax.tree.map(lambda a, b: jnp.where(build, a, b), shape.transformer(), smooth)
         reaching = problem.law.tokens_for_loss(model.params, problem.target_loss)
         useful = useful_batch(problem, model)
@@ -188,6 +188,7 @@ def tell(given: Mapping[str, Any], choices: Mapping[str, Any], cases: Mapping[st
         told = describe(problem, model, D, batch)
         return told | {
             "ffn": shape.ffn,
+            "expert_count": shape.experts,
             "heads": shape.heads,
             "kv_heads": shape.kv_heads,
             "useful_batch": useful,
@@ -223,7 +224,7 @@ def differentiate(given: Mapping[str, Any], choice: Mapping[str, Any], plan: Map
         told = jnp.where(plan["derive_tokens"] > 0, reaching, jnp.exp(plan["log_D"]))
         D = jnp.where(appraise, told, jnp.exp(log_D))
         batch = jnp.exp(plan["log_B"])
-        model = problem.shape.transformer(N)
+        model = problem.transformer(N)
         point = problem.serving(model, batch)
         busy = busy_replicas(problem, point)
         # A lone replica at its least batch is just busy: its cost does not move with demand, but through multipliers.
@@ -245,10 +246,10 @@ def differentiate(given: Mapping[str, Any], choice: Mapping[str, Any], plan: Map
 
 def _halving(problem: Problem, budget: Scalar) -> tuple[Array, Array]:
     """Return ln of parameters and tokens whose training takes half of ``budget``: where the search starts."""
-    smallest = problem.shape.transformer(MIN_PARAMS)
+    smallest = problem.transformer(MIN_PARAMS)
     scale = jnp.log(budget / (2.0 * problem.training_cost(smallest, 1.0)))
     log_N = jnp.clip(0.5 * (scale + jnp.log(MIN_PARAMS)) - 1.5, jnp.log(MIN_PARAMS), jnp.log(1e12))
-    left = jnp.log(budget / (2.0 * problem.training_cost(problem.shape.transformer(jnp.exp(log_N)), 1.0)))
+    left = jnp.log(budget / (2.0 * problem.training_cost(problem.transformer(jnp.exp(log_N)), 1.0)))
     return log_N, left / problem.training_form.tokens_exponent
 
 

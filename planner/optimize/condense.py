@@ -16,22 +16,21 @@ from ..serving.residuals import NONE, REFERENCE, TIMES, WINDOW
 from ..serving.steady import Lengths, blend
 from .problem import Problem
 
-# Where passes are timed round a plan, as logarithms of the ratios of size and batch to the plan's: a plane through all
-# these points gives value and slopes. The points are spread evenly over `WINDOW` (Roberts 2018, "The unreasonable
-# effectiveness of quasirandom sequences": R2), each with its mirror image.
+# Where passes are timed round a plan, as logarithms of the ratios of size and batch to the plan's, and of experts where
+# it has them: a plane through all these points gives value and slopes. The points are spread evenly over `WINDOW`
+# (Roberts 2018, "The unreasonable effectiveness of quasirandom sequences": R2, and R3), each with its mirror image.
 _PAIRS = 12
-_PLASTIC = 1.32471795724474602596
+_PLASTIC = {2: 1.32471795724474602596, 3: 1.22074408460575947536}
 
 
-def _spread() -> tuple[np.ndarray, np.ndarray]:
-    """Return the points, and the three rows of weights that make value and slopes of what is found at them."""
-    half = np.outer(np.arange(1, _PAIRS + 1), [1.0 / _PLASTIC, 1.0 / _PLASTIC**2]) % 1.0
-    points = np.concatenate([half * 2.0 - 1.0, 1.0 - half * 2.0]) * WINDOW
-    n, b = points.T
-    return points, np.linalg.pinv(np.stack([np.ones_like(n), n, b], axis=1))
+def _spread(axes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points, and the rows of weights that make value and slopes of what is found at them."""
+    half = np.outer(np.arange(1, _PAIRS + 1), _PLASTIC[axes] ** -np.arange(1.0, axes + 1.0)) % 1.0
+    points = np.concatenate([half * 2.0 - 1.0, 1.0 - half * 2.0]) * WINDOW[:axes]
+    return points, np.linalg.pinv(np.column_stack([np.ones(len(points)), points]))
 
 
-_POINTS, _WEIGHTS = _spread()
+_SPREAD = {axes: _spread(axes) for axes in _PLASTIC}
 _FALLING = {"step": 0.0, "prefill": -1.0, "first": 0.0}  # least exponents of the batch: prompts share launches
 _LEAST = 0.02  # of the time: what a residual is at least, where roofline and overheads already take all of it
 
@@ -49,13 +48,15 @@ def residuals(
 
     def one(given, choice, machine, log_N, log_B):
         problem = Problem.of(given, choice, NONE)
-        params, batch = (jnp.exp(log + jnp.asarray(of)) for log, of in ((log_N, _POINTS[:, 0]), (log_B, _POINTS[:, 1])))
-        sharp, parts = calibrated(problem, machine, params, batch)
-        plain = search_form(problem, params, batch)
+        logs = [log_N, log_B, jnp.log(choice["experts"])][: 3 if "experts" in machine else 2]
+        around, weights = _SPREAD[len(logs)]
+        points = [jnp.exp(log + jnp.asarray(of)) for log, of in zip(logs, around.T, strict=True)]
+        sharp, parts = calibrated(problem, machine, *points)
+        plain = search_form(problem, *points)
         out, whole_s, base_s = {}, {}, {}
         for name in TIMES:
-            value, by_size, by_batch = jnp.asarray(_WEIGHTS) @ jnp.log(sharp[name])
-            base, base_size, base_batch = jnp.asarray(_WEIGHTS) @ jnp.log(plain[name])
+            value, by_size, by_batch, *by_experts = jnp.asarray(weights) @ jnp.log(sharp[name])
+            base, base_size, base_batch, *base_experts = jnp.asarray(weights) @ jnp.log(plain[name])
             whole, part = jnp.exp(value), jnp.exp(base)
             left = jnp.maximum(whole - part, _LEAST * whole)
             # Slopes of a difference; not negative in size, for the program to stay convex, and in batch such that no
@@ -63,9 +64,15 @@ def residuals(
             size = jnp.clip((whole * by_size - part * base_size) / left, 0.0, 2.0)
             sequences = jnp.clip((whole * by_batch - part * base_batch) / left, _FALLING[name], 2.0)
             log = jnp.log(left) - size * (log_N - jnp.log(REFERENCE[0])) - sequences * (log_B - jnp.log(REFERENCE[1]))
-            out[name] = {"log": log, "params_exponent": size, "batch_exponent": sequences}
+            # Experts are no variable of the program: their slope may have any sign.
+            experts = [(whole * a - part * b) / left for a, b in zip(by_experts, base_experts, strict=True)]
+            slope = sum(experts, jnp.zeros(()))
+            log = log - slope * jnp.log(choice["experts"])
+            out[name] = {
+                "log": log, "params_exponent": size, "batch_exponent": sequences, "experts_exponent": slope,
+            }  # fmt: skip
             whole_s[name], base_s[name] = whole, part
-        means = {name: jnp.mean(seconds * jnp.ones_like(batch)) for name, seconds in parts.items()}
+        means = {name: jnp.mean(seconds * jnp.ones_like(points[0])) for name, seconds in parts.items()}
         share = whole_s["step"] / sum(means.values(), jnp.zeros(()))  # the plane's value over the mean
         parts = {name: share * mean for name, mean in means.items()}
         return {"residuals": out, "calibrated_s": whole_s, "bare_s": base_s, "step_parts": parts}
@@ -74,10 +81,13 @@ def residuals(
 
 
 def calibrated(
-    problem: Problem, machine: Mapping[str, Any], params: Float[Array, " k"], batch: Float[Array, " k"]
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return the seconds of `TIMES` by the calibrated kernels and the engine's profile, and a step's parts."""
-    model = problem.shape.transformer(params).decoder()
+    problem: Problem, machine: Mapping[str, Any], params: Float[Array, " k"], batch: Float[Array, " k"],
+    experts: Float[Array, " k"] | None = None,
+) -> tuple[dict[str, Array], dict[str, Array]]:  # fmt: skip
+    """Return the seconds of `TIMES` by the calibrated kernels and the engine's profile, and a step's parts; a dense
+    model's where no ``experts`` are told."""
+    sparse = experts is not None
+    model = problem.shape.transformer(params, experts if experts is not None else 1.0).decoder(sparse)
     requests = problem.demand.requests
     instance = instance_of_model(model, machine)
     cached = requests.input_tokens - requests.new_input_tokens()
@@ -92,11 +102,12 @@ def calibrated(
     }, parts
 
 
-def search_form(problem: Problem, params: Float[Array, " k"], batch: Float[Array, " k"]) -> dict[str, Scalar]:
-    """Return the seconds of `TIMES` in the search's form, without residuals where ``problem`` has none."""
+def search_form(problem: Problem, *points: Float[Array, " k"]) -> dict[str, Scalar]:
+    """Return the seconds of `TIMES` in the search's form at sizes and batches, and numbers of experts where told;
+    without residuals where ``problem`` has none."""
 
-    def one(N: Scalar, B: Scalar) -> dict[str, Scalar]:
-        point = problem.serving(problem.shape.transformer(N), B)
+    def one(N: Scalar, B: Scalar, *experts: Scalar) -> dict[str, Scalar]:
+        point = problem.serving(problem.shape.transformer(N, *experts), B)
         return {name: getattr(point, name).seconds(OVERLAP) for name in TIMES}
 
-    return jax.vmap(one)(params, batch)
+    return jax.vmap(one)(*points)

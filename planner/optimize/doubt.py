@@ -60,7 +60,7 @@ def serving(
             "ttft_s": given["ttft_s"] / slow,
         }
         problem = Problem.of({**given, **scaled}, choice, left)
-        model = problem.shape.transformer(jnp.exp(log_N))
+        model = problem.transformer(jnp.exp(log_N))
         batch = useful_batch(problem, model)
         point = problem.serving(model, batch)
         inside = jnp.max(log_limits(problem, point)) <= _WITHIN

@@ -49,6 +49,7 @@ class Problem(eqx.Module):
     demand: Demand
     slo: Slo
     shape: ShapeLaw
+    experts: Scalar
     slice: Slice
     precision: Precision
     engine: Engine
@@ -85,6 +86,7 @@ class Problem(eqx.Module):
             demand=Demand(given["lifetime_tokens"], requests, given["lifetime_s"], given["peak_to_mean"]),
             slo=Slo(given["tpot_s"], given["ttft_s"]),
             shape=ShapeLaw(**given["shape"]),
+            experts=choice["experts"],
             slice=Slice(chip, choice["n_chips"], choice["stages"]),
             precision=Precision(
                 number["weight_bytes"], number["kv_bytes"], peak, chip.peak_flops_per_s[TRAINING_PRECISION]
@@ -98,6 +100,10 @@ class Problem(eqx.Module):
             rate=jnp.where(joules, chip.power_w, usd_per_s),
             training_rate=jnp.where(joules, training_power_w, training_usd_per_s),
         )
+
+    def transformer(self, params: Scalar) -> Transformer:
+        """Return the typical model of ``params`` active parameters and the choice's experts."""
+        return self.shape.transformer(params, self.experts)
 
     def serving(self, model: Transformer, batch: Scalar) -> OperatingPoint:
         """Return a replica that serves ``model``, ``batch`` sequences at a time."""

@@ -51,7 +51,7 @@ class Role(eqx.Module):
 def cost_functions(problem: Problem, role: Role, v: Float[Array, " 3"]) -> Functions:
     """Return [cost, limits...]: the cheapest plan for a quality."""
     N, D, batch = jnp.exp(v)
-    model = problem.shape.transformer(N)
+    model = problem.transformer(N)
     point = problem.serving(model, batch)
     busy = problem.busy_parts(point)
     fleet = jnp.where(role.lone + role.flops > 0, _OFF, problem.lone_replica_cost())

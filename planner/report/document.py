@@ -5,7 +5,9 @@ from typing import Any
 
 import configs
 
+from ..choices import expansions
 from ..infeasible import CAPS, Infeasible
+from ..model.generic import TOPK
 from ..plan import BASELINE, BUILDABLE, PLAN, Outcome
 from ..runs.training_interval import bounds
 from ..uncertain import Study
@@ -75,13 +77,17 @@ def _status(outcome: Outcome) -> dict[str, str]:
     if outcome.appraised:
         return {"status": "feasible", "message": "the plan meets the quality and every limit"}
     every = "every chip, replica size and precision allowed"
+    sparse = len(expansions(outcome.scenario)) > 1
+    if sparse:
+        every += " with as many experts"
     if outcome.solved["unsettled"]:
         every = "the choices that settled (see warnings)"
     if "held_by" in outcome.solved:
         every += f", at the size where {outcome.solved['held_by']} just suffices,"
     gap = percent(outcome.solved["condensation_gap"])
     said = f"the global optimum over {every} of a convex program whose times are the calibrated kernels' at the plan"
-    return {"status": "converged", "message": f"the plan is {said}, to {gap} of the objective"}
+    scanned = "; numbers of experts were scanned, and the best refined" if sparse else ""
+    return {"status": "converged", "message": f"the plan is {said}, to {gap} of the objective{scanned}"}
 
 
 def _explained(infeasible: Infeasible) -> dict[str, Any]:
@@ -115,7 +121,9 @@ def plan(outcome: Outcome) -> dict[str, Any]:
     }
     return {
         "active_params": v("params"),
-        "total_params": v("params"),
+        "total_params": v("total_params"),
+        "experts": choice.experts,
+        "sparsity": choice.sparsity,
         "train_tokens": v("tokens"),
         "tokens_per_param": v("tokens") / v("params"),
         "loss_nats": v("loss_nats"),
@@ -157,7 +165,7 @@ def baseline(outcome: Outcome) -> dict[str, Any]:
     if choice.usd_per_hour is None:
         totals["total_usd"] = None
     names = {"active_params": outcome.value("params", BASELINE), "train_tokens": outcome.value("tokens", BASELINE)}
-    return {**names, **totals, **hardware}
+    return {**names, "total_params": outcome.value("total_params", BASELINE), **totals, **hardware}
 
 
 def saving(outcome: Outcome) -> float | None:
@@ -189,8 +197,8 @@ def training(outcome: Outcome) -> dict[str, Any] | None:
     chip_s = outcome.value("training_chip_s") if outcome.has_hardware else school.chips * days * configs.DAY_S
     chips = chip_s / (days * configs.DAY_S)
     rate = tokens / (chip_s * school.goodput)
-    low, high = bounds(question.trainer, chip, question.model, experts=False)
-    split = {name: school.layout[name] for name in ("tp", "cp", "pp", "vp", "micro_batch")}
+    low, high = bounds(question.trainer, chip, question.model, experts=outcome.choice.experts > 1.0)
+    split = {name: school.layout[name] for name in ("tp", "cp", "pp", "vp", "ep", "micro_batch")}
     return {
         "chip": chip.id,
         "chips": chips,
@@ -264,10 +272,14 @@ def buildable(outcome: Outcome) -> dict[str, Any] | None:
     names = ("layers", "d_model", "heads", "kv_heads", "ffn", "batch")
     sizes = {name: round(outcome.value(name, BUILDABLE)) for name in names}
     unit = outcome.scenario.settings["objective"]
+    count = round(outcome.value("expert_count", BUILDABLE))
+    experts = {"experts": count, "experts_per_token": int(TOPK), "expert_ffn": sizes["ffn"] / TOPK} if count else {}
     return {
         "params": outcome.value("params", BUILDABLE),
         "train_tokens": outcome.value("tokens", BUILDABLE),
+        "total_params": outcome.value("total_params", BUILDABLE),
         **sizes,
+        **experts,
         "head_dim": 128,
         "vocabulary": 128256,
         "replicas": math.ceil(outcome.value("busy_replicas", BUILDABLE)),
@@ -302,6 +314,7 @@ def ranking(outcome: Outcome) -> list[dict[str, Any]]:
                 "pp": choice.stages,
                 "precision": choice.precision,
                 "active_params": size,
+                "experts": choice.experts,
                 f"total_{counted}": float(cost[i]),
                 "ratio_to_best": ratio,
                 "tie": ratio <= 1.0 + error,

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..model.generic import FFN_SHARE
 from ..plan import Outcome
 
 # Numbers that steer the compiled program rather than describe the world, or that only come in whole steps.
 _HIDDEN = {
-    "by_likeness", "by_joules", "by_flops", "n_chips", "stages", "shape.kv_heads",
+    "by_likeness", "by_joules", "by_flops", "n_chips", "stages", "shape.kv_heads", "experts", "sparsity",
     "precision.use.bf16", "precision.use.fp8", "precision.use.int8", "precision.use.fp4",
 }  # fmt: skip
 # What a flag or file calls the quantity; an elasticity does not depend on the unit.
@@ -51,11 +52,23 @@ def elasticities(outcome: Outcome) -> dict[str, float]:
     for name, of in outcome.slopes["calibrated"].items():
         if name not in hidden:
             found[name] = found.get(name, 0.0) + sum(times[time] * of[time] for time in times)
+    found |= _of_sparsity(outcome)
     if budget:
         per_loss = found.pop("target_loss")
         found = {name: -value / per_loss for name, value in found.items()} | {"budget_usd": 1.0 / per_loss}
     named = {_NAMES.get(name, name): value + 0.0 for name, value in found.items()}
     return dict(sorted(named.items(), key=lambda item: -abs(item[1])))
+
+
+def _of_sparsity(outcome: Outcome) -> dict[str, float]:
+    """Return d ln(objective) / d ln(most total over active parameters) where that limit binds, by the envelope: what
+    experts do to the law's loss, to weights, and through residuals and form to the times and the training run."""
+    most, experts = outcome.scenario.settings["max_sparsity"], outcome.choice.experts
+    if outcome.appraised or experts <= 1.0 or outcome.choice.sparsity < most * (1.0 - 1e-6):
+        return {}
+    slopes = outcome.slopes["choice"]
+    by_sparsity = float(slopes["sparsity"]) + float(slopes["experts"]) / FFN_SHARE
+    return {"max_sparsity": by_sparsity * most}
 
 
 def _of_training(outcome: Outcome, found: dict[str, float]) -> dict[str, float]:

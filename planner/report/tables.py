@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..model.generic import TOPK
 from . import doubts
 from .parts import replica, table
 from .units import amount, dollars, energy, percent, say, seconds
@@ -48,7 +49,13 @@ def verdict(answer: dict[str, Any]) -> str:
     plan, base = answer["plan"], answer["baseline"]
     unit = answer["question"]["objective"]
     evaluated = answer["schema"].startswith("evaluate")
-    lead = f"{say(plan['active_params'])} parameters on {say(plan['train_tokens'])} tokens"
+    sparse = plan["experts"] > 1.0
+    of = (
+        f"active of {say(plan['total_params'])} parameters ({plan['sparsity']:.3g} x sparse)"
+        if sparse
+        else "parameters"
+    )
+    lead = f"{say(plan['active_params'])} {of} on {say(plan['train_tokens'])} tokens"
     train = f"{lead} ({plan['tokens_per_param']:,.0f} per parameter)"
     text = f"{train}" if evaluated else f"Train {train}"
     if plan["chip"]:
@@ -78,10 +85,19 @@ def _plan(answer: dict[str, Any]) -> Table:
         return "" if value is None else say(value, digits=4)
 
     built = build or {}
-    row("parameters", digits(plan["active_params"]), digits(built.get("params")), digits(base["active_params"]))
+    row(
+        "active parameters" if plan["experts"] > 1.0 else "parameters",
+        digits(plan["active_params"]),
+        digits(built.get("params")),
+        digits(base["active_params"]),
+    )
     row(
         "training tokens", digits(plan["train_tokens"]), digits(built.get("train_tokens")), digits(base["train_tokens"])
     )
+    if plan["experts"] > 1.0:
+        whole = [digits(one.get("total_params")) for one in (plan, built, base)]
+        row("with idle experts", *whole)
+        row("experts", f"{plan['experts']:.3g} x FFN", f"{TOPK:g} of {built['experts']}" if build else "")
     if build:
         row("layers x width", "", f"{build['layers']} x {build['d_model']}")
         row("FFN, heads / KV heads", "", f"{build['ffn']}, {build['heads']} / {build['kv_heads']}")
@@ -165,7 +181,7 @@ def _reasons(answer: dict[str, Any]) -> list[str]:
             f"[bold]Certificate:[/] convex program, gradient {sure['gradient_norm']:.0e}, duality gap "
             f"{sure['duality_gap']:.0e}: global for the condensed program; stationary for the calibrated kernels to "
             f"{percent(sure['condensation_gap_fraction'])} of the {_GOALS[answer['elasticities_of']]}, after "
-            f"{sure['rounds']} rounds."
+            f"{sure['rounds']} rounds{_scanned(answer)}."
         )
     elif sure.get("above_optimum_fraction") is not None:
         out.append(f"[bold]Against the optimum[/] of this chip: {100 * sure['above_optimum_fraction']:+.2f} %.")
@@ -174,6 +190,10 @@ def _reasons(answer: dict[str, Any]) -> list[str]:
     if "uncertainty" in answer:
         out += doubts.reasons(answer)
     return [*out, _trust(answer)]
+
+
+def _scanned(answer: dict[str, Any]) -> str:
+    return "; experts scanned" if "experts were scanned" in answer["message"] else ""
 
 
 def _worth(answer: dict[str, Any]) -> list[str]:

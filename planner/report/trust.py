@@ -6,9 +6,9 @@ from typing import Any
 import configs
 from scaling import range_warnings
 
-from ..choices import BITS, BYTES
+from ..choices import BITS, BYTES, EXPERT_FORMS
 from ..infeasible import CAPS
-from ..model.generic import generic_model
+from ..model.generic import TOPK, generic_model
 from ..plan import PLAN, Outcome
 from ..runs.constants import is_timed
 from ..runs.interval import Interval, interval
@@ -80,16 +80,17 @@ def sources(outcome: Outcome) -> dict[str, Any]:
     own_price = "chip_usd_per_hour" in scenario.settings
     price = chip.tables.get("price", {})
     school = outcome.solved["school"]
+    kind = "experts" if outcome.choice.experts > 1.0 else "dense"
     return {
         "law": scenario.law.tables["coefficients"]["source"],
         "chip": {t: chip.tables[t]["source"] for t in ("peak_tflops", "memory", "scale_up", "power")},
         "price": "given" if own_price else " ".join(str(price[k]) for k in ("source", "date") if k in price),
         "usd_per_chip_hour": outcome.choice.usd_per_hour,
         "training": school.question.trainer.tables["profile"]["source"],
-        "training_mdape": school.question.trainer.residuals.get("dense", {}).get("mdape"),
+        "training_mdape": school.question.trainer.residuals.get(kind, {}).get("mdape"),
         "serving": engine.tables["profile"]["source"],
         "serving_basis": _interval(outcome, "output_tokens_per_s").basis,
-        "serving_mdape": residuals(engine, "dense" if measured else "dense_unseen_chip")["mdape"],
+        "serving_mdape": residuals(engine, kind if measured else f"{kind}_unseen_chip")["mdape"],
         "weight_bytes_per_param": BYTES[outcome.choice.precision][0],
         "workload": scenario.workload.tables["requests"]["source"],
         "defaults": DEFAULT_SOURCES,
@@ -119,8 +120,8 @@ def intervals(outcome: Outcome) -> dict[str, Any] | None:
 
 
 def _interval(outcome: Outcome, quantity: str) -> Interval:
-    params, lengths = outcome.value("params"), outcome.scenario.requests()
-    model = generic_model("plan", max(params, 1e6), max(params, 1e6))
+    params, total, lengths = outcome.value("params"), outcome.value("total_params"), outcome.scenario.requests()
+    model = generic_model("plan", max(total, params, 1e6), max(params, 1e6))
     return interval(
         outcome.choice.engine, outcome.choice.chip, model, quantity,
         lengths["input_tokens"], lengths["output_tokens"], outcome.value("batch"),
@@ -181,8 +182,7 @@ def warnings(outcome: Outcome) -> list[str]:
     out += _of_law(outcome)
     if choice.precision != "bf16" and scenario.law.form != "precision":
         out.append(f"{scenario.law.id} does not say what {choice.precision} weights cost in quality: none is charged.")
-    if scenario.settings["max_sparsity"] > 1.0:
-        out.append(f"{scenario.law.id} is a law of dense models: the plan stays dense.")
+    out += _of_experts(outcome)
     if not outcome.has_baseline:
         out.append("the compute-optimal model of this quality cannot be served within the limits: no saving is stated.")
     elif choice.usd_per_hour is None:
@@ -205,6 +205,30 @@ def _of_law(outcome: Outcome) -> list[str]:
         bits, least = BITS[outcome.choice.precision], scenario.law.valid["min_bits"]
         if bits < least:
             out.append(f"{bits:g} bits are below the fitted range of {scenario.law.id} ({least:g}).")
+    return out
+
+
+def _of_experts(outcome: Outcome) -> list[str]:
+    """Return sentences on where the experts of the plan, or their absence, lean on less than measurement."""
+    scenario, choice = outcome.scenario, outcome.choice
+    law = scenario.law
+    if law.form not in EXPERT_FORMS:
+        most = scenario.settings["max_sparsity"]
+        return [f"{law.id} is a law of dense models: the plan stays dense."] if most > 1.0 else []
+    if choice.experts <= 1.0:
+        return []
+    out = []
+    for name, value, what in (("experts", choice.experts, "experts"), ("sparsity", choice.sparsity, "x sparse")):
+        most = law.valid.get(f"max_{name}", math.inf)
+        if value > most * (1.0 + 1e-9):
+            out.append(f"{value:.3g} {what} is above the fitted range of {law.id} ({most:g}): the law extrapolates.")
+    if law.form == "moe":
+        out.append(
+            f"the runs behind {law.id} send a token to one expert: the plan's {TOPK:g} of {TOPK * choice.experts:.0f} "
+            "fine-grained ones are taken to be worth as much."
+        )
+    if "held_by" in outcome.solved and not outcome.appraised:
+        out.append("under limits on the training run numbers of experts were searched to some per cent only.")
     return out
 
 

@@ -1,7 +1,9 @@
 """One serving replica in the search's form: roofline, the engine's overheads, and what kernels take beyond them.
 
 Batch economics of continuous batching with paged KV: every step reads the weights once for all B sequences and each
-sequence's own KV once. Every part is a monomial of (N, B), or a pair of them joined by a p-norm, so times are
+sequence's own KV once (of a mixture of experts, the weights that one sequence uses: more are touched by more, up to
+all, but no convex function of ln B that is right for one sequence grows with them; the residual has the rest).
+Every part is a monomial of (N, B), or a pair of them joined by a p-norm, so times are
 log-convex and grow with both. The last part of each time, its residual, is a monomial that is set such that the time
 equals the calibrated kernels' and has their slopes where a plan lies: condensation, the classical step from a
 geometric program to a signomial one (Boyd et al. 2007, "A tutorial on geometric programming", section 9.1).
@@ -55,16 +57,19 @@ class Requests(eqx.Module):
 
 
 class Residual(eqx.Module):
-    """Seconds beyond roofline and overheads: exp(log) (N / 1e10)^params_exponent (B / 64)^batch_exponent."""
+    """Seconds beyond roofline and overheads: exp(log) (N / 1e10)^params_exponent (B / 64)^batch_exponent
+    experts^experts_exponent."""
 
     log: Scalar
     params_exponent: Scalar
     batch_exponent: Scalar
+    experts_exponent: Scalar = 0.0
 
-    def seconds(self, params: Scalar, batch: Scalar) -> Scalar:
+    def seconds(self, params: Scalar, batch: Scalar, experts: Scalar) -> Scalar:
         """Return the monomial."""
         size, sequences = jnp.log(params / REFERENCE[0]), jnp.log(batch / REFERENCE[1])
-        return jnp.exp(self.log + self.params_exponent * size + self.batch_exponent * sequences)
+        beyond = self.params_exponent * size + self.batch_exponent * sequences
+        return jnp.exp(self.log + beyond + self.experts_exponent * jnp.log(experts))
 
 
 class Residuals(eqx.Module):
@@ -95,7 +100,7 @@ class Pass(eqx.Module):
 
 
 class Replica(eqx.Module):
-    """A dense transformer at a precision on a slice of chips, split by tensor and pipeline parallelism.
+    """A transformer at a precision on a slice of chips, split by tensor and pipeline parallelism.
 
     KV heads are copied once a stage has more chips than there are KV heads.
     """
@@ -136,7 +141,7 @@ class Replica(eqx.Module):
 
     def weight_bytes_per_chip(self) -> Scalar:
         """Return bytes of weights that each chip holds, all at the precision."""
-        return self.transformer.params * self.precision.weight_bytes / self.slice.n_chips
+        return self.transformer.total_params() * self.precision.weight_bytes / self.slice.n_chips
 
     def _wider(self) -> Scalar:
         """Return bytes by which embeddings in bf16 exceed that."""
@@ -149,7 +154,7 @@ class Replica(eqx.Module):
         context = self.requests.decode_context_tokens()
         kv = batch * context * model.kv_bytes_per_token(how.kv_bytes)
         # Each stage reads its weights for its own micro-batch: a pass through all of them reads them all, one by one.
-        weights = chips.memory_s(self.weight_bytes_per_chip() * chips.stages)
+        weights = chips.memory_s(model.params * how.weight_bytes / chips.n_chips * chips.stages)
         linear = Operation(chips.compute_s(model.linear_flops(batch), how.linear_flops_per_s), weights)
         attention = Operation(
             chips.compute_s(model.attention_flops(batch, context), how.attention_flops_per_s),
@@ -176,15 +181,15 @@ class Replica(eqx.Module):
 
     def at(self, batch: Scalar) -> "OperatingPoint":
         """Return the replica decoding ``batch`` sequences at a time."""
-        params, left = self.transformer.params, self.residuals
+        at, left = (self.transformer.params, batch, self.transformer.experts), self.residuals
         prompt = self.prompt_pass()
         among = Pass(prompt.linear, prompt.attention, 0.0, 0.0, 0.0)  # others may share the launches of the pass
         return OperatingPoint(
             replica=self,
             batch=batch,
-            step=self.decode_step(batch).sum(left.step.seconds(params, batch)),
-            prefill=among.sum(left.prefill.seconds(params, batch)),
-            first=prompt.sum(left.first.seconds(params, batch)),
+            step=self.decode_step(batch).sum(left.step.seconds(*at)),
+            prefill=among.sum(left.prefill.seconds(*at)),
+            first=prompt.sum(left.first.seconds(*at)),
         )
 
 

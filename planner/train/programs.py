@@ -127,25 +127,26 @@ def _run(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plan(asked: Mapping[str, Any], machine: Mapping[str, Any], grid: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the best rate and goodput of runs of typical dense models, for n ``points`` and c numbers of chips.
+    """Return the best rate and goodput of runs of typical models, for n ``points`` and c numbers of chips.
 
     ``asked`` holds the law of shapes, the law of the batch and what the points share, ``machine`` a chip, its kernels,
-    trainer and bill. ``grid`` has the ``points`` (ln of parameters and of tokens), ``shapes``, ``spreads`` and
+    trainer and bill. ``grid`` has the ``points`` (ln of active parameters and of tokens, and of experts where
+    models have some), ``shapes``, ``spreads`` and
     ``chips``, as multiples of those that would be done in ``asked["days"]`` at `TYPICAL_MFU`, one at least. Copies and
     micro-batches are fractions while planning; layouts that do not fit, or leave copies without a whole micro-batch, do
     not count: rates are 0 where none do. ``layout`` numbers the best, shape by shape.
     """
     law = ShapeLaw(**asked["shape"])
 
-    def point(log_N: Scalar, log_D: Scalar) -> dict[str, Any]:
-        model = law.transformer(jnp.exp(log_N))
+    def point(log_N: Scalar, log_D: Scalar, *log_E: Scalar) -> dict[str, Any]:
+        model = law.transformer(jnp.exp(log_N), *map(jnp.exp, log_E))
         tokens = jnp.exp(log_D)
         batch = BatchLaw(**asked["batch"]).batch_tokens(tokens)
         given = {
             **machine,
             **asked["run"],
-            "decoder": model.decoder(),
-            "params": model.params,
+            "decoder": model.decoder(sparse=bool(log_E)),
+            "params": model.total_params(),
             "tokens": tokens,
             "sequences": batch / asked["run"]["sequence_tokens"],
         }
@@ -160,7 +161,7 @@ def plan(asked: Mapping[str, Any], machine: Mapping[str, Any], grid: Mapping[str
             turns = (spread["vp"] <= 1) | (many >= spread["pp"])
             room = machine["chip"]["hbm_bytes"] * (1.0 - RESERVED_FRACTION)
             fits = (dp >= 1.0) & turns & (found.used_bytes() <= room) & (found.sequences <= given["sequences"] * 1.0001)
-            fits = fits & (spread["pp"] <= model.layers)
+            fits = fits & (spread["pp"] <= model.layers) & (shape["ep"] <= shape["tp"] * shape["cp"] * dp)
             return jnp.where(fits, found.tokens_per_s_per_chip(), 0.0)
 
         counts = jnp.maximum(typical * grid["chips"], 1.0)
@@ -171,4 +172,5 @@ def plan(asked: Mapping[str, Any], machine: Mapping[str, Any], grid: Mapping[str
         goodput = jax.vmap(lambda n: _goodput(given, n).fraction(n))(counts)
         return {"rates": flat.max(axis=0), "layout": flat.argmax(axis=0), "goodput": goodput, "chips": counts}
 
-    return jax.vmap(point)(grid["points"]["log_N"], grid["points"]["log_D"])
+    points = grid["points"]
+    return jax.vmap(point)(*(points[name] for name in ("log_N", "log_D", "log_E") if name in points))

@@ -1,4 +1,4 @@
-"""The training run as the search sees it: chip-seconds as a monomial in parameters and tokens."""
+"""The training run as the search sees it: chip-seconds as a monomial in parameters, tokens and experts."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,7 +12,8 @@ TRAINING_PRECISION = "bf16"
 
 
 class TrainingForm(eqx.Module):
-    """Chip-seconds = exp(log) (N / 1e10)^params_exponent (D / 1e12)^tokens_exponent, failures included.
+    """Chip-seconds = exp(log) (N / 1e10)^params_exponent (D / 1e12)^tokens_exponent experts^experts_exponent, failures
+    included; N active parameters.
 
     `planner.schooling` matches it, in value and slopes, to the best layout on the best chip round a plan.
     """
@@ -20,11 +21,13 @@ class TrainingForm(eqx.Module):
     log: Scalar
     params_exponent: Scalar
     tokens_exponent: Scalar
+    experts_exponent: Scalar = 0.0
 
-    def log_chip_seconds(self, params: Scalar, tokens: Scalar) -> Scalar:
+    def log_chip_seconds(self, params: Scalar, tokens: Scalar, experts: Scalar = 1.0) -> Scalar:
         """Return ln(chips times seconds) of the whole run."""
         sizes = jnp.log(params / REFERENCE[0]), jnp.log(tokens / REFERENCE[1])
-        return self.log + self.params_exponent * sizes[0] + self.tokens_exponent * sizes[1]
+        plain = self.log + self.params_exponent * sizes[0] + self.tokens_exponent * sizes[1]
+        return plain + self.experts_exponent * jnp.log(experts)
 
 
 class TrainingRun(eqx.Module):
@@ -40,4 +43,5 @@ class TrainingRun(eqx.Module):
 
     def chip_seconds(self) -> Scalar:
         """Return chips times seconds of the whole run."""
-        return jnp.exp(self.form.log_chip_seconds(self.transformer.params, self.tokens))
+        model = self.transformer
+        return jnp.exp(self.form.log_chip_seconds(model.params, self.tokens, model.experts))

@@ -11,7 +11,6 @@ import configs
 
 from .. import compiled
 from ..plan import BASELINE, PLAN, Outcome
-from ..schooling import log_chip_seconds
 from .draws import draw, spread
 
 SIZES = 48  # of N tried on each choice
@@ -75,7 +74,7 @@ class Costs:
             assert one.planner is not None
             form, schools = one.planner.training[name], one.planner.schools
             slow = self.draws.training[here].reshape(-1, *[1] * (log_D.ndim - 1))
-            seconds = np.exp(log_chip_seconds(form, log_N[here], log_D[here]) + slow)
+            seconds = np.exp(schools.log_chip_seconds(form, log_N[here], log_D[here]) + slow)
             if schools.firm:
                 seconds = np.where(seconds <= schools.most * schools.days * configs.DAY_S, seconds, np.inf)
             out[here] = form["power_w" if self.joules else "usd_per_s"] * seconds

@@ -55,7 +55,7 @@ def draw(outcome: Outcome, laws: Sequence[configs.LawFacts], chips: Sequence[str
     low, high = 0.0, 0.0
     if school.layout is not None:
         question = school.question
-        low, high = bounds(question.trainer, question.chip, question.model, experts=False)
+        low, high = bounds(question.trainer, question.chip, question.model, experts=outcome.choice.experts > 1.0)
     # Bounds are of throughput: what is slower takes longer.
     normal = random.standard_normal(count)
     return Draws(drawn, normal * np.where(normal > 0, -low, high) / _NORMAL_90, serving)
@@ -63,8 +63,8 @@ def draw(outcome: Outcome, laws: Sequence[configs.LawFacts], chips: Sequence[str
 
 def spread(outcome: Outcome, choice: Choice) -> tuple[float, float]:
     """Return the standard errors of ln(time) of serving on ``choice``, towards shorter and towards longer times."""
-    params, lengths = outcome.value("params"), outcome.scenario.requests()
-    model = generic_model("plan", max(params, 1e6), max(params, 1e6))
+    params, total, lengths = outcome.value("params"), outcome.value("total_params"), outcome.scenario.requests()
+    model = generic_model("plan", max(total, params, 1e6), max(params, 1e6))
     found = interval(
         choice.engine, choice.chip, model, "output_tokens_per_s",
         lengths["input_tokens"], lengths["output_tokens"], outcome.value("batch"),
