@@ -100,7 +100,8 @@ class Costs:
         if self.flops:
             served = 2.0 * np.exp(log_N) * self.outcome.scenario.settings["lifetime_tokens"]
             return np.broadcast_to(served, (len(self.draws), *log_N.shape))
-        logs = self._log_served(self.index, log_N)
+        own = np.asarray(self.outcome.solved["own_lanes"]).astype(int)
+        logs = self._log_served(self.index, own[self.index], log_N)
         return np.stack([self._served(i, logs[r]) for r, i in enumerate(self.index)], axis=1)
 
     def _served(self, index: int, logs: Float[np.ndarray, "g e"]) -> Float[np.ndarray, "n g"]:
@@ -112,12 +113,14 @@ class Costs:
         rate = choice.chip.power_w if self.joules else (choice.usd_per_hour or 0.0) / configs.HOUR_S
         return rate * np.exp((1.0 - share) * logs[:, right - 1].T + share * logs[:, right].T)
 
-    def _log_served(self, choices: Sequence[int], log_N: Float[np.ndarray, "r g"]) -> Float[np.ndarray, "r g e"]:
-        """Return ln of chip-seconds of serving, times as the calibrated kernels have them at each size."""
+    def _log_served(
+        self, choices: Sequence[int], lanes: Sequence[int] | np.ndarray, log_N: Float[np.ndarray, "r g"]
+    ) -> Float[np.ndarray, "r g e"]:
+        """Return ln of chip-seconds of serving, by the calibrated kernels at each size; ``lanes`` of the
+        search say which residuals to begin with."""
         shape, condensed = log_N.shape, self.planner.condensed
-        index = np.repeat(choices, shape[1])
+        index, lane = np.repeat(choices, shape[1]), np.repeat(lanes, shape[1])
         flat = log_N.ravel()
-        lane = np.asarray(self.outcome.solved["own_lanes"]).astype(int)[index]
         left: Mapping[str, Any] = {t: {p: v[lane] for p, v in of.items()} for t, of in condensed.residuals.items()}
         for _ in range(2):
             log_B = self._fleets(index, left, flat, np.zeros(len(flat)))["log_B"]
@@ -180,6 +183,6 @@ class Costs:
         if not outcome.has_baseline:
             return np.full(len(log_N), np.nan)
         span = np.linspace(log_N.min() - 1e-6, log_N.max() + 1e-6, _BASELINES)
-        served = self._served(index, self._log_served([index], span[None])[0])
+        served = self._served(index, self._log_served([index], [int(outcome.solved["baseline_lane"])], span[None])[0])
         logs = [np.interp(x, span, row) for x, row in zip(log_N, np.log(served), strict=True)]
         return self._training(log_N, log_D, "baseline") + np.exp(logs)
