@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import configs
-from scaling.fit import CONVERGED, FitError, Runs, _Asked, _jitted, bootstrap, fit, profile
+from scaling.asked import Asked, jitted
+from scaling.fit import CONVERGED, FitError, Runs, bootstrap, fit, profile
 from scaling.forms import FORMS
 from scaling.huber import _differentiated, _of_monomials, vector
 
@@ -56,7 +57,7 @@ def close(found, expected, rel):
 
 def every_start(runs, form, fixed=None, delta=1e-3):
     """Return fits by start."""
-    asked = _Asked(runs, FORMS[form], form, fixed or {}, delta, False, _jitted)
+    asked = Asked(runs, FORMS[form], form, fixed or {}, delta, False, jitted)
     return {name: values[0] for name, values in asked.from_everywhere(np.ones((1, len(runs)))).items()}
 
 
@@ -184,7 +185,7 @@ def test_every_form_recovers_the_law_behind_its_runs(form):
 def test_both_engines_and_finite_differences_agree(form, nats):
     runs = synthetic(form, 40, 2e-3)
     columns = {name: jnp.asarray(column) for name, column in runs.columns().items()}
-    asked = _Asked(runs, FORMS[form], form, {}, 1e-3, bool(nats), _jitted)
+    asked = Asked(runs, FORMS[form], form, {}, 1e-3, bool(nats), jitted)
     options = {"delta": 1e-3, "nats": nats}
     engines = (_of_monomials, _differentiated)
     one, other = (jax.jit(engine(FORMS[form], columns, options, asked.means)) for engine in engines)
@@ -241,7 +242,7 @@ def test_groups_are_drawn_whole(points, epoch):
     def spy(name, problem):
         if name == "refit":
             weights.append(problem["weights"])
-        return _jitted(name, problem)
+        return jitted(name, problem)
 
     drawn = bootstrap(grouped, epoch, 60, run=spy)
     rows = weights[0][:60, : len(points)]

@@ -32,7 +32,8 @@ from scipy.optimize import minimize
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from scaling.fit import DELTA, Runs, _resampled, bootstrap, fit
+from scaling.fit import DELTA, Runs, bootstrap, fit
+from scaling.runs import resampled
 
 DATA = Path(os.environ.get("LLM_PLANNER_DATA", ROOT.parent / "shared" / "data"))
 
@@ -73,7 +74,7 @@ def main() -> None:
     bootstrap(runs, best, draws, seed=1)  # compiles
     ours, seconds = timed(lambda: bootstrap(runs, best, draws))
     assert ours.lost == 0
-    weights = np.concatenate(list(_resampled(runs, draws, 0)))[:others]
+    weights = np.concatenate(list(resampled(runs, draws, 0, draws)))[:others]
     known = ours.objective[:others]
     print(f"CPU seconds of {draws:,} refits: {seconds:.3f}; others on the first {others}")
     print(f"{'':44}{'us per fit':>12}{'ratio':>9}{'at the optimum':>16}")
