@@ -1,6 +1,7 @@
 """What training buys: loss from parameters and tokens and back; laws fitted to runs, with their uncertainty.
 
-The modules that need jax are imported when first used, so that range checks cost nothing.
+The modules that need jax are imported when first used, so that range checks cost nothing. Fits are in
+`scaling.fit`: `Runs`, `fit`, `bootstrap` and `profile`.
 """
 
 from importlib import import_module
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "ChinchillaLaw": "chinchilla", "Conditions": "law", "Law": "law", "FORMS": "forms", "law_of": "forms",
 }  # fmt: skip
+__all__ = ["FORMS", "PUBLIC_TEXT_TOKENS", "ChinchillaLaw", "Conditions", "Law", "law_of", "range_warnings"]
 
 
 def __getattr__(name: str) -> Any:

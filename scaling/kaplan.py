@@ -3,6 +3,8 @@
 N excludes embeddings there, and data were repeated: see the caveats of laws of this form.
 """
 
+import jax.numpy as jnp
+
 from .chinchilla import ChinchillaLaw
 from .law import Law, Scalar
 
@@ -28,11 +30,13 @@ class KaplanLaw(Law):
 
     def tokens_for_loss(self, N: Scalar, L: Scalar) -> Scalar:
         """Return the D that reaches ``L`` with ``N`` parameters; not finite at or below `params_floor`."""
-        return self._inner().tokens_for_loss(N, L ** (1.0 / self.alpha_D))
+        found = self._inner().tokens_for_loss(N, L ** (1.0 / self.alpha_D))
+        return jnp.where(found > 0, found, jnp.nan)  # a power of one keeps the sign of what is missing
 
     def params_for_loss(self, D: Scalar, L: Scalar) -> Scalar:
         """Return the N that reaches ``L`` with ``D`` tokens; not finite where even endless parameters do not."""
-        return self._inner().params_for_loss(D, L ** (1.0 / self.alpha_D))
+        found = self._inner().params_for_loss(D, L ** (1.0 / self.alpha_D))
+        return jnp.where(found > 0, found, jnp.nan)
 
     def params_floor(self, L: Scalar) -> Scalar:
         """Return the N that reaches ``L`` only with unlimited data."""

@@ -8,7 +8,7 @@ DESIGNS = (
     "grid", "random", "isoflop", "equal", "one size", "one budget", "collinear", "two sizes", "narrow", "checkpoints"
 )  # fmt: skip
 NOISES = ("none", "tiny", "small", "big", "huge", "outliers", "rising", "constant", "unrelated")
-ROWS = (5, 6, 8, 12, 16, 30, 64, 100, 240)
+ROWS = (5, 6, 8, 12, 16, 30, 64)
 
 
 def runs(design: str, noise: str, rows: int, seed: int) -> Runs:
