@@ -7,6 +7,7 @@ from rich.console import Console
 
 import configs
 
+from .formulas import SYMBOLS, formula
 from .tables import table
 
 KINDS = (
@@ -58,7 +59,8 @@ def _chips() -> list[dict[str, Any]]:
 
 def _laws() -> list[dict[str, Any]]:
     return [
-        {"id": law.id, "name": law.name, **law.coefficients, "valid": law.valid, "caveat": law.caveat,
+        {"id": law.id, "name": law.name, "form": law.form, "law": formula(law.form, law.coefficients),
+         "coefficients": law.coefficients, **law.coefficients, "valid": law.valid, "caveat": law.caveat,
          "source": law.tables["coefficients"]["source"]}
         for law in map(configs.load_law, configs.ids("laws"))
     ]  # fmt: skip
@@ -227,7 +229,7 @@ _SHOWN = {
         ("usd_per_hour", 1, "$/h"),
         ("training_mfu", 1, "MFU"),
     ),
-    "laws": (("E", 1, "E"), ("A", 1, "A"), ("B", 1, "B"), ("alpha", 1, "alpha"), ("beta", 1, "beta")),
+    "laws": (("form", None, "form"), ("law", None, "loss, nats per token")),
     "models": (
         ("params", 1e9, "B params"),
         ("active_params", 1e9, "active"),
@@ -299,6 +301,7 @@ _SHOWN = {
 # What is said below a table whose sources are too many or too long to show beside it.
 _BELOW = {
     "trainers": "Median errors of tokens per second and chip on measured runs. Sources are in the files.",
+    "laws": f"{SYMBOLS} Ranges, caveats and sources are in the files and in --json.",
     "models": "KV: bf16, per token. Sources are in the files and in --json.",
     "batch-laws": "Batch in tokens = coefficient * variable ^ exponent: the best one, or the one that needs so many "
     "more tokens than small batches. Sources are in the files and in --json.",
