@@ -83,7 +83,7 @@ def minimise(
         diagonal = jnp.stack([here["hessian"][i, i] for i in range(p)])
         size = jnp.maximum(jnp.abs(diagonal), 1e-3 * jnp.abs(diagonal).max(0) + 1e-30)
         raised = here["hessian"] + eye * (damping * size + 2.0 * jnp.maximum(-diagonal, 0.0))[None]
-        move = _descent(raised, -here["gradient"])
+        move = descent(raised, -here["gradient"])
         move = move * jnp.minimum(1.0, _LONGEST / jnp.maximum(jnp.abs(move).max(0), 1e-300))
         bend = (move[:, None] * move[None] * here["hessian"]).sum((0, 1))
         predicted = jnp.maximum(-(here["gradient"] * move).sum(0) - 0.5 * bend, 1e-300)
@@ -122,7 +122,7 @@ def minimise(
     return Minimum(out["theta"][:, :m], out["value"][:m], out["norm"][:m], out["passes"][:m])
 
 
-def _descent(matrix: Float[Array, "p p n"], rhs: Float[Array, "p n"]) -> Float[Array, "p n"]:
+def descent(matrix: Float[Array, "p p n"], rhs: Float[Array, "p n"]) -> Float[Array, "p n"]:
     """Solve n small symmetric systems by an unrolled LDL' whose pivots are made positive: a descent direction always
     (Gill and Murray 1974)."""
     p = rhs.shape[0]
