@@ -81,10 +81,10 @@ def fit_errors(loss: Float[np.ndarray, " n"], error: Float[np.ndarray, " n"]) ->
         )
     elif k <= 0:
         trouble = "errors do not rise with the loss: no such curve fits"
-    scale = np.exp(gamma * middle)  # k belongs to losses about their mean until here
+    scale = float(np.exp(gamma * middle))  # k belongs to losses about their mean until here
     jacobian = np.stack([np.ones_like(x), -curve / scale, k * loss * curve], axis=1)
     told = {} if trouble else _standard_errors(jacobian, squares)
-    return Downstream(eps, k * scale, gamma, squares, norm, len(turns), residual, told, trouble)
+    return Downstream(eps, float(k * scale), gamma, squares, norm, len(turns), residual, told, trouble)
 
 
 def _standard_errors(jacobian: Float[np.ndarray, "n 3"], squares: float) -> dict[str, float]:

@@ -43,6 +43,7 @@ def document(fitted: Fitted) -> dict[str, Any]:
         "rows": len(table),
         "rows_left_out": {
             "where": table.others,
+            "weightless": table.weightless,
             "highest": [{"line": line, "loss_nats": loss} for line, loss in table.dropped],
         },
         "residuals": _residuals(fitted),
@@ -104,12 +105,12 @@ def _optimal(fitted: Fitted, budgets: Budgets) -> list[dict[str, Any]]:
 
 
 def _downstream(fitted: Fitted) -> dict[str, Any] | None:
-    curve, error = fitted.errors, fitted.table.error
-    if curve is None or error is None:
+    curve = fitted.errors
+    if curve is None:
         return None
     return {
         "measure": fitted.asked.columns["error"],
-        "rows": int(np.isfinite(error).sum()),
+        "rows": len(curve.residuals),
         "identified": curve.trouble is None,
         "eps": _finite(curve.eps),
         "k": _finite(curve.k),
@@ -126,8 +127,12 @@ def _warnings(fitted: Fitted, open_: dict[str, str], pairs: list[tuple[str, str,
     law, table = fitted.law, fitted.table
     out = judged.sameness(table.columns, law.form)
     if law.converged and law.trouble:
-        out.append(f"{law.trouble[0].upper()}{law.trouble[1:]}." if law.trouble[1:2] == " " else f"{law.trouble}.")
-    out += [f"{name} is not identified by these runs: {why}." for name, why in open_.items()]
+        out.append(f"{law.trouble}.")
+    if open_:
+        out.append(
+            f"these runs do not identify {_listed(list(open_))}: 90 % intervals span more than a factor of "
+            f"{judged.WIDEST:g}, or for exponents more than their own size."
+        )
     close = [(a, b, r) for a, b, r in pairs if abs(r) > _CLOSE]
     if close:
         said = ", ".join(f"{a} and {b} ({r:+.3f})" for a, b, r in close[:3])
@@ -149,3 +154,7 @@ def _warnings(fitted: Fitted, open_: dict[str, str], pairs: list[tuple[str, str,
     if fitted.errors is not None and fitted.errors.trouble:
         out.append(f"errors downstream: {fitted.errors.trouble}.")
     return out
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -68,7 +68,7 @@ def fit_table(asked: Asked, table: Table, tick: Callable[[int], None] | None = N
     runs = Runs(*(table.columns[name] for name in sizes), more, table.weights, table.group)
     try:
         law = fit(runs, asked.form, asked.fixed, asked.delta, asked.in_nats, run)
-        errors = None if table.error is None else _downstream(asked, table)
+        errors = None if table.errors is None else _downstream(asked, *table.errors)
     except FitError as error:
         raise configs.ConfigError(f"{configs.shown(asked.runs)}: {error}") from None
     if not law.converged:
@@ -83,14 +83,12 @@ def fit_table(asked: Asked, table: Table, tick: Callable[[int], None] | None = N
     return Fitted(asked, table, runs, law, ensemble, lost, _budgets(table, law, ensemble, asked.draws), errors)
 
 
-def _downstream(asked: Asked, table: Table) -> downstream.Downstream:
-    assert table.error is not None
-    have = np.isfinite(table.error)
+def _downstream(asked: Asked, loss: np.ndarray, error: np.ndarray) -> downstream.Downstream:
     try:
-        return downstream.fit_errors(table.columns["loss"][have], table.error[have])
-    except ValueError as error:
+        return downstream.fit_errors(loss, error)
+    except ValueError as why:
         raise configs.ConfigError(
-            f"--error = '{configs.shown(asked.columns['error'])}': {error}, here are {int(have.sum())} runs with one"
+            f"--error = '{configs.shown(asked.columns['error'])}': {why} (of {len(error)} runs that state one)"
         ) from None
 
 

@@ -74,7 +74,7 @@ def tables(fitted: Fitted, open_: Iterable[str], draws: str | None) -> dict[str,
     }
     curve = fitted.errors
     if curve is not None and curve.trouble is None:
-        told = int(np.isfinite(table.error).sum()) if table.error is not None else 0
+        told = len(curve.residuals)
         out["downstream"] = {
             "eps": curve.eps,
             "k": curve.k,

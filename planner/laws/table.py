@@ -34,19 +34,21 @@ _SOME = 12  # columns, or values, that a complaint names
 @dataclass(frozen=True)
 class Table:
     """Runs by column, n of each: their ``lines`` in the file, ``columns`` by what they hold (params, tokens, loss and
-    those of the form), ``error`` (NaN where blank), ``weights`` and ``group`` where asked for.
+    those of the form), ``weights`` and ``group`` where asked for.
 
-    ``dropped`` are the runs of highest loss that were asked to be left out, as (line, loss); ``others`` counts rows
-    that ``where`` left out.
+    ``errors`` are losses and errors of runs that state one, of no weight as well. ``dropped`` are the runs of highest
+    loss that were asked to be left out, as (line, loss); ``others`` counts rows that ``where`` left out, ``weightless``
+    those of no weight.
     """
 
     lines: Int[np.ndarray, " n"]
     columns: dict[str, Float[np.ndarray, " n"]]
-    error: Float[np.ndarray, " n"] | None
     weights: Float[np.ndarray, " n"] | None
     group: np.ndarray | None
+    errors: tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]] | None
     dropped: list[tuple[int, float]]
     others: int
+    weightless: int
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -74,14 +76,24 @@ def read(asked: Asked) -> Table:
         worst = rows[int(np.argmax(out["unique_tokens"] / out["tokens"]))][0]
         raise configs.ConfigError(f"{file} line {worst}: more unique tokens than tokens")
     error, weights = (column(role) if role in asked.columns else None for role in ("error", "weights"))
-    group = None
-    if "group" in asked.columns:
-        group = np.unique([row[asked.columns["group"]] or "" for _, row in rows], return_inverse=True)[1]
     lines = np.array([line for line, _ in rows])
     kept, dropped = _without_highest(out["loss"], lines, asked.drop_highest, file)
-    error, weights, group = (None if part is None else part[kept] for part in (error, weights, group))
+    errors = None
+    if error is not None:
+        told = kept[np.isfinite(error[kept])]
+        errors = out["loss"][told], error[told]
+    weightless = 0
+    if weights is not None:
+        heavy = kept[weights[kept] > 0]
+        weightless, kept, weights = len(kept) - len(heavy), heavy, weights[heavy]
+        if not len(kept):
+            raise configs.ConfigError(f"{file}: no run has a weight above zero")
+    group = None
+    if "group" in asked.columns:
+        names = [rows[i][1][asked.columns["group"]] or "" for i in kept]
+        group = np.unique(names, return_inverse=True)[1]
     columns = {name: values[kept] for name, values in out.items()}
-    return Table(lines[kept], columns, error, weights, group, dropped, len(every) - len(rows))
+    return Table(lines[kept], columns, weights, group, errors, dropped, len(every) - len(rows), weightless)
 
 
 def _check_columns(asked: Asked, names: list[str]) -> None:

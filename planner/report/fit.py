@@ -1,5 +1,6 @@
 """A fitted law as a person reads it: the law first, then how sure, what it implies, and what the runs leave open."""
 
+from math import expm1
 from typing import Any
 
 from rich.console import Console
@@ -105,8 +106,7 @@ def _downstream(answer: dict[str, Any]) -> Table | None:
     if curve is None or not curve["identified"]:
         return None
     errors = curve["standard_errors"]
-    title = f"{escape(curve['measure'])} = eps - k exp(-gamma L) on {curve['rows']} runs, rms {curve['rms']:.3g}"
-    out = table(title, "", "value", *(("standard error",) if errors else ()))
+    out = table("Errors downstream", "", "value", *(("standard error",) if errors else ()))
     for name in ("eps", "k", "gamma"):
         out.add_row(name, f"{curve[name]:.6g}", *((f"{errors[name]:.3g}",) if errors else ()))
     return out
@@ -118,7 +118,7 @@ def _off(answer: dict[str, Any]) -> Table | None:
         return None
     out = table("Farthest runs", "line", "measured", "predicted", "off by")
     for row in rows:
-        off = f"{100 * row['log_residual']:+.2f} %"
+        off = f"{100 * expm1(row['log_residual']):+.2f} %"
         out.add_row(str(row["line"]), f"{row['loss_nats']:.4f}", f"{row['predicted_nats']:.4f}", off)
     return out
 
@@ -136,6 +136,13 @@ def _reasons(answer: dict[str, Any]) -> list[str]:
         out.append(f"[bold]Errors:[/] {draws:,} refits to resampled {what}, each to its own optimum.")
     elif not draws:
         out.append("[bold]Errors:[/] none without resampling: --bootstrap 1000 tells them.")
+    curve = answer["downstream"]
+    if curve and curve["identified"]:
+        what = escape(configs.shown(curve["measure"]))
+        out.append(
+            f"[bold]Downstream:[/] {what} = eps - k exp(-gamma L), least squares on {curve['rows']} runs, rms "
+            f"{curve['rms']:.3g}."
+        )
     left = answer["rows_left_out"]["highest"]
     if left:
         told = ", ".join(f"line {one['line']} ({one['loss_nats']:.3f})" for one in left[:_LARGEST])

@@ -83,7 +83,7 @@ def _same_compute(axes: Any, fitted: Fitted, bins: np.ndarray) -> None:
 
 
 def _residuals(axes: Any, fitted: Fitted, bins: np.ndarray) -> None:
-    off, ratio = 100.0 * fitted.law.residuals, fitted.runs.tokens / fitted.runs.params
+    off, ratio = 100.0 * np.expm1(fitted.law.residuals), fitted.runs.tokens / fitted.runs.params
     middle = float(np.median(np.abs(off)))
     axes.axhspan(-middle, middle, color="#eeeeee", zorder=0, label=f"half of the runs: within {middle:.2g} %")
     axes.axhline(0.0, color=_GREY, linewidth=0.8)
