@@ -159,7 +159,8 @@ def bootstrap(
     asked = _Asked(runs, known, fitted.form, fitted.fixed, fitted.delta, fitted.in_nats, run or _jitted)
     out: list[dict[str, Any]] = []
     done = 0
-    for weights in _resampled(runs, draws, seed):
+    # Forms other than sums of powers take long: some at a time, by the program that the starts have gone through.
+    for weights in _resampled(runs, draws, seed, _FITS[-1] if known.terms else _FITS[2]):
         starts = {name: np.full(len(weights), value) for name, value in fitted.coefficients.items()}
         found = asked.refit(starts, weights)
         for i in np.flatnonzero(~(found["gradient_norm"] <= CONVERGED)):
@@ -208,13 +209,13 @@ def _again(asked: "_Asked", weights: np.ndarray, found: dict[str, Any], i: int) 
             found[name][i] = every[name][best]
 
 
-def _resampled(runs: Runs, draws: int, seed: int) -> Iterator[Float[np.ndarray, "m n"]]:
-    """Yield weights of resampled runs, some thousand draws at a time: how often each was drawn, times its own."""
+def _resampled(runs: Runs, draws: int, seed: int, at_once: int) -> Iterator[Float[np.ndarray, "m n"]]:
+    """Yield weights of resampled runs, ``at_once`` draws at a time: how often each was drawn, times its own."""
     random = np.random.default_rng(seed)
     group = np.arange(len(runs)) if runs.group is None else np.unique(runs.group, return_inverse=True)[1]
     count = int(group.max()) + 1
-    for first in range(0, draws, _FITS[-1]):
-        many = min(_FITS[-1], draws - first)
+    for first in range(0, draws, at_once):
+        many = min(at_once, draws - first)
         drawn = random.multinomial(count, np.full(count, 1.0 / count), size=many)
         yield drawn[:, group] * runs.weighing()
 

@@ -12,6 +12,7 @@ from scaling.fit import FitError, profile
 
 from ..laws import judged
 from ..laws.fitted import Fitted, run
+from .labels import label
 from .residuals import COLOURS
 
 _BINS = 6  # of compute
@@ -20,6 +21,8 @@ _WIDEST = np.log(100.0)  # of a profile, where resampled coefficients lie furthe
 _GUESS = 0.1  # of a coefficient: half of a profile's width without resampling
 _NAMED = 6  # runs far off
 _CURVE = 400
+_DOT = 14.0  # area of a run, points squared
+_SEEN = 1.5  # times the upper quartile of all profiles' heights: what is drawn of them
 _GREY = "#888888"
 
 
@@ -39,6 +42,7 @@ def draw(fitted: Fitted, name: str) -> bytes:
         _cloud(axes[1, 1], fitted)
     else:
         _predicted(axes[1, 1], fitted, bins)
+    _far_off(figure, axes[0, 1], fitted)
     picture = io.BytesIO()
     figure.savefig(picture, dpi=130, format=Path(name).suffix[1:])
     return picture.getvalue()
@@ -71,7 +75,7 @@ def _same_compute(axes: Any, fitted: Fitted, bins: np.ndarray) -> None:
             compute = float(np.exp(np.log(flops[mine]).mean()))
             loss = np.asarray(law.loss(sizes, compute / (6.0 * sizes)))
             label = f"{compute:.1e} FLOPs".replace("e+", "e")
-            axes.scatter(runs.params[mine], runs.loss[mine], s=14, color=colour, alpha=0.6, linewidths=0, label=label)
+            axes.scatter(runs.params[mine], runs.loss[mine], s=_DOT, color=colour, alpha=0.6, linewidths=0, label=label)
             axes.plot(sizes, loss, color=colour, linewidth=1.2)
             best = int(np.argmin(loss))
             if 0 < best < _CURVE - 1:
@@ -89,22 +93,40 @@ def _residuals(axes: Any, fitted: Fitted, bins: np.ndarray) -> None:
     axes.axhline(0.0, color=_GREY, linewidth=0.8)
     for one in np.unique(bins):
         mine = bins == one
-        axes.scatter(ratio[mine], off[mine], s=14, color=COLOURS[one], alpha=0.6, linewidths=0)
-    for i in judged.far_off(fitted.law.residuals)[:_NAMED]:
-        axes.annotate(
-            f"line {fitted.table.lines[i]}", (ratio[i], off[i]), xytext=(5, 0), textcoords="offset points",
-            fontsize=7, va="center",
-        )  # fmt: skip
+        axes.scatter(ratio[mine], off[mine], s=_DOT, color=COLOURS[one], alpha=0.6, linewidths=0)
     axes.set(xscale="log", xlabel="tokens per parameter", ylabel="predicted over measured loss, % off")
     axes.set_title("residuals, colours as on the left", fontsize=10)
-    axes.margins(x=0.12)
+    axes.margins(x=0.08)
+    _plain_ticks(axes)
     axes.legend(fontsize=7, loc="best", framealpha=0.8)
+
+
+def _far_off(figure: Any, axes: Any, fitted: Fitted) -> None:
+    """Name the runs that are far off by their lines."""
+    off, ratio = 100.0 * np.expm1(fitted.law.residuals), fitted.runs.tokens / fitted.runs.params
+    figure.canvas.draw()
+    figure.set_layout_engine("none")
+    points = [
+        {"x": float(ratio[i]), "y": float(off[i]), "area": _DOT, "name": f"line {fitted.table.lines[i]}"}
+        for i in judged.far_off(fitted.law.residuals)[:_NAMED]
+    ]
+    label(figure, axes, points, 7.0)
+
+
+def _plain_ticks(axes: Any) -> None:
+    """Put 1, 2 and 5 on an axis of less than three decades, and plain numbers."""
+    low, high = axes.get_xlim()
+    if high < 1e3 * low:
+        decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+        ticks = [digit * 10.0**k for k in decades for digit in (1, 2, 5) if low <= digit * 10.0**k <= high]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
 
 
 def _profiles(axes: Any, fitted: Fitted) -> None:
     law, logs = fitted.law, FORMS[fitted.law.form].logs
     between = judged.intervals(fitted.ensemble, law.free) if fitted.ensemble else {}
-    steps = np.linspace(-1.5, 1.5, _POINTS)
+    steps, heights = np.linspace(-1.5, 1.5, _POINTS), []
     least = max(law.objective, 1e-300)
     for colour, name in zip(COLOURS * 2, law.free, strict=False):
         value = law.coefficients[name]
@@ -124,8 +146,12 @@ def _profiles(axes: Any, fitted: Fitted) -> None:
             rise = profile(fitted.runs, law, name, values, run) / least - 1.0
         except FitError:  # a value that the form cannot hold
             continue
-        axes.plot(steps, 100.0 * np.where(np.isfinite(rise), rise, np.nan), color=colour, label=said)
+        heights.append(100.0 * np.where(np.isfinite(rise), rise, np.nan))
+        axes.plot(steps, heights[-1], color=colour, label=said)
     axes.axhline(0.0, color=_GREY, linewidth=0.8)
+    top = _SEEN * np.nanquantile(np.max(heights, axis=1), 0.75) if heights else 0.0
+    if top > 0.0:
+        axes.set_ylim(-0.04 * top, top)
     unit = "half widths of the 90 % interval" if between else f"tenths of it ({100 * _GUESS:g} %)"
     axes.set(xlabel=f"coefficient held away from its optimum, {unit}", ylabel="objective, % above its least")
     axes.set_title("profiles: flat ones are not identified", fontsize=10)
@@ -148,6 +174,8 @@ def _cloud(axes: Any, fitted: Fitted) -> None:
         spread = np.quantile(drawn[name], (0.0, 1.0))
         if name in logs and spread[1] > 3.0 * spread[0]:
             axes.set(**{f"{which}scale": "log"})
+    if axes.get_xscale() == "log":
+        _plain_ticks(axes)
     axes.set_title(f"the two that go together most, correlation {together:+.3f}", fontsize=10)
     axes.legend(fontsize=7, loc="best", framealpha=0.8)
 
@@ -159,6 +187,6 @@ def _predicted(axes: Any, fitted: Fitted, bins: np.ndarray) -> None:
     axes.plot(ends, ends, color=_GREY, linewidth=0.8)
     for one in np.unique(bins):
         mine = bins == one
-        axes.scatter(loss[mine], predicted[mine], s=14, color=COLOURS[one], alpha=0.6, linewidths=0)
+        axes.scatter(loss[mine], predicted[mine], s=_DOT, color=COLOURS[one], alpha=0.6, linewidths=0)
     axes.set(xlabel="measured loss, nats per token", ylabel="predicted")
     axes.set_title("predicted against measured", fontsize=10)
