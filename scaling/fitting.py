@@ -19,7 +19,7 @@ from .newton import descent, minimise
 _WORKING_SET = 32768  # runs times fits side by side: what stays in a processor's cache
 _LEAST_SHARE = 0.02  # of the loss that a term starts with at least
 _MOST_STARTS = 64
-_NOTHING = dict.fromkeys(("log_params", "log_tokens", "log_params_6", "log_tokens_6"), 0.0)
+_NOTHING: Mapping[str, Any] = dict.fromkeys(("log_params", "log_tokens", "log_params_6", "log_tokens_6"), 0.0)
 
 
 def _form(problem: Mapping[str, Any]) -> tuple[Form, Mapping[str, Array]]:

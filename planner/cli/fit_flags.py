@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import tyro
-
 from .flags import Output, _flag
 
 _FORMS = "{chinchilla,tied,gadre,kaplan,repeated,moe,sparsity,precision}"

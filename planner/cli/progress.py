@@ -9,7 +9,8 @@ from typing import Protocol
 class Tick(Protocol):
     """Names the step that begins, or says how many are done."""
 
-    def __call__(self, what: str = "", done: int | None = None) -> None: ...
+    def __call__(self, what: str = "", done: int | None = None) -> None:
+        """Name a step, or say how many are done."""
 
 
 @contextlib.contextmanager

@@ -149,7 +149,7 @@ def _warnings(fitted: Fitted, open_: dict[str, str], pairs: list[tuple[str, str,
             out.append(f"{fitted.lost} of {fitted.asked.draws} resamplings have no optimum: no errors can be stated.")
         elif fitted.lost > _FEW_LOST * fitted.asked.draws:
             out.append(f"{fitted.lost} of {fitted.asked.draws} resamplings have no optimum and are left out.")
-    if fitted.budgets and any(not _EDGE < n < c / _EDGE for n, c in zip(fitted.budgets.params, fitted.budgets.flops)):
+    if fitted.budgets and len(_optimal(fitted, fitted.budgets)) < len(fitted.budgets.flops):
         out.append("at some budgets this law has no best size: its loss only falls, or only rises, with size.")
     if fitted.errors is not None and fitted.errors.trouble:
         out.append(f"errors downstream: {fitted.errors.trouble}.")

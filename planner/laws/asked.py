@@ -1,4 +1,4 @@
-"""What is asked of a fit: the table and its columns, the form, and how residuals count; checked before jax is loaded."""
+"""What is asked of a fit: the table and its columns, the form, how residuals count; checked before jax is loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

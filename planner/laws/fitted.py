@@ -65,7 +65,8 @@ def fit_table(asked: Asked, table: Table, tick: Callable[[int], None] | None = N
     """
     sizes = ("params", "tokens", "loss")
     more = {name: values for name, values in table.columns.items() if name not in sizes}
-    runs = Runs(*(table.columns[name] for name in sizes), more, table.weights, table.group)
+    params, tokens, loss = (table.columns[name] for name in sizes)
+    runs = Runs(params, tokens, loss, more, table.weights, table.group)
     try:
         law = fit(runs, asked.form, asked.fixed, asked.delta, asked.in_nats, run)
         errors = None if table.errors is None else _downstream(asked, *table.errors)

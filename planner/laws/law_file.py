@@ -105,6 +105,6 @@ def valid(fitted: Fitted) -> dict[str, float]:
 
 def _arrays(fitted: Fitted) -> bytes:
     assert fitted.ensemble is not None
-    file = io.BytesIO()
-    np.savez_compressed(file, **{n: np.asarray(v, np.float64) for n, v in fitted.ensemble.coefficients.items()})
+    file, kept = io.BytesIO(), {n: np.asarray(v, np.float64) for n, v in fitted.ensemble.coefficients.items()}
+    np.savez_compressed(file, **kept)  # pyright: ignore[reportArgumentType]
     return file.getvalue()

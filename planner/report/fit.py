@@ -125,10 +125,9 @@ def _off(answer: dict[str, Any]) -> Table | None:
 
 def _reasons(answer: dict[str, Any]) -> list[str]:
     how = "least squares" if answer["huber_delta"] == "inf" else f"Huber losses, delta {answer['huber_delta']:g}"
-    out = [
-        f"[bold]Optimum:[/] {answer['objective']:.10g} ({how} of {answer['residual']} residuals), gradient "
-        f"{answer['gradient_norm']:.0e}; {answer['agreeing_starts']} of {answer['starts']} starts end here."
-    ]
+    kind, agree = answer["residual"], f"{answer['agreeing_starts']} of {answer['starts']} starts end here"
+    sure = f"{answer['objective']:.10g} ({how} of {kind} residuals), gradient {answer['gradient_norm']:.0e}; {agree}"
+    out = [f"[bold]Optimum:[/] {sure}."]
     draws = answer["bootstrap"]["draws"]
     if answer["intervals"]:
         groups = answer["bootstrap"]["groups"]

@@ -131,7 +131,9 @@ def _profiles(axes: Any, fitted: Fitted) -> None:
     for colour, name in zip(COLOURS * 2, law.free, strict=False):
         value = law.coefficients[name]
         if name in logs:
-            low, high = np.log(np.maximum(between[name], 1e-300)) if between else np.log(value) + _GUESS * steps[[0, -1]]
+            low, high = (
+                np.log(np.maximum(between[name], 1e-300)) if between else np.log(value) + _GUESS * steps[[0, -1]]
+            )
             half = min(0.5 * (high - low), _WIDEST)
             values = value * np.exp(half * steps)
             said = f"{name} (x {np.exp(half):.3g})"
