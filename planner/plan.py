@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 import configs
+from scaling import range_warnings
 
 from .capped import capped, tightest, untrainable
 from .choices import Choice, enumerate_choices
 from .infeasible import CAPS, TOLERANCE, Infeasible, appraisal, is_unreachable, over_caps, unaffordable, unreachable
+from .repetition import exhausted, starved
 from .scenario import Scenario
 from .schooling import School
 from .search import NO_LIMITS, Planner, case_at, plan_at
@@ -98,6 +100,8 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
     if is_unreachable(scenario):
         return Outcome(scenario, choices, infeasible=unreachable(scenario, _least_loss(scenario, choices)))
     planner = Planner(scenario, choices)
+    if (starving := starved(planner)) is not None:
+        return Outcome(scenario, choices, infeasible=starving)
     given, bought = planner.given, None
     if planner.budget is not None:
         found, bought = _afford(planner, known)
@@ -105,6 +109,8 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
             return Outcome(scenario, choices, infeasible=found)
         given = planner.numbers(target_loss=found)
     solved = planner.solve(given, bought=bought)
+    if bought is not None and not solved["found"] and "repetition" in given:
+        return Outcome(scenario, choices, infeasible=exhausted(planner))
     solved["unsettled"] = solved["unsettled"] + planner.unsettled
     if not solved["found"]:
         whose = "even the smallest model that reaches this quality"
@@ -131,6 +137,7 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
     hardware = solved
     if given["by_flops"]:
         given = planner.hardware(given)
+        planner.keep(solved)
         hardware = planner.solve(given, split)
     picked = (int(hardware["best"]), int(hardware["baseline_best"]))
     points = hardware["points"]
@@ -143,6 +150,9 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
     told = planner.tell(given, [picked[0], picked[1], picked[0]], cases)
     solved["step_parts"] = planner.condensed.step_parts(given, picked[0], float(points[0][0]), float(points[0][2]))
     schooled = _schooled(planner, given, solved, told)
+    size, tokens = float(told["params"][PLAN]), float(told["tokens"][PLAN])
+    if range_warnings(scenario.law.id, scenario.law.valid, size, tokens):
+        solved["others"] = planner.others(given, picked[0], planner.condensed.of(int(solved["lane"])))
     ranked = {"hardware_objective": hardware["objective"], "hardware_ok": hardware["ok"]}
     return Outcome(
         scenario, choices, {**solved, **schooled, **ranked},
@@ -237,6 +247,8 @@ def _afford(planner: Planner, known: Mapping[str, float] | None = None) -> tuple
     caps = found["caps"][:, :n]
     if not (caps.max(axis=0) < 0).any():
         return over_caps(planner.scenario, planner.choices, caps, "even a model of a million parameters", known), found
+    if "repetition" in planner.given and int(found["unsettled"]):
+        return exhausted(planner), found
     needed = _enough(planner)
     return unaffordable(planner.scenario, planner.choices, caps, found["floor"][:n], needed), found
 
@@ -295,6 +307,8 @@ def _evaluate(
     if not lanes:
         raise configs.ConfigError(f"--chips-per-replica = {n_chips} must be one of {', '.join(map(str, sizes))}")
     planner = Planner(scenario, choices)
+    if (starving := starved(planner)) is not None:
+        return Outcome(scenario, choices, infeasible=starving, appraised=True)
     given = planner.given
     money = planner.hardware(given) if given["by_flops"] else given
     split = float(planner.solve(given)["split"]) if given["by_flops"] else None

@@ -82,8 +82,12 @@ class Scenario:
         most = self.settings.get("train_chips", 1.0)
         if most != round(most):
             raise configs.ConfigError(f"--train-chips = {most:g} must be a whole number of chips")
+        draws = self.settings.get("draws", 10.0)
+        if draws != round(draws):
+            raise configs.ConfigError(f"--draws = {draws:g} must be a whole number of draws")
         if "budget_usd" in self.settings and objective != "usd":
             raise configs.ConfigError(f"--budget-usd needs --objective usd, not {objective}")
+        _ = [configs.load_law(name) for name in self.settings.get("laws", ())]
         _ = self.law, self.workload, self.shape, self.training_chips, [self.engine_on(chip) for chip in self.chips]
 
     @cached_property

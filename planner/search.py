@@ -11,6 +11,8 @@ from . import compiled
 from .choices import Choice, stack
 from .condensed import Condensed, missed
 from .infeasible import CAPS, TOLERANCE
+from .other_laws import OtherPlan, comparable, others
+from .other_laws import program as other_program
 from .scenario import Scenario
 from .schooling import Schools, log_chip_seconds
 from .serving.residuals import WINDOW
@@ -18,6 +20,7 @@ from .slopes import beyond
 
 _MODULE = "planner.optimize.answer"
 _TRIES = 8  # of a batch that should be within the limits
+_EQUAL = 1e-9  # relative: FLOPs of two choices under one law
 _CLOSE = 1.005  # to the largest
 _MARGIN = 1.0 - 1e-4  # on one that was just not
 NO_LIMITS = np.zeros(len(CAPS) + 2)  # multipliers of the caps, of the least batch, and of a lone replica's demand
@@ -79,18 +82,33 @@ class Planner:
                     self._purse(self.condensed.none(2), np.zeros(len(self.valid))),
                 )
             )
+        self.laws = comparable(scenario)
+        if self.laws:
+            programs.append(other_program(self.given, self._one(0), nothing, self.laws))
         compiled.prepare(programs)
 
     def rows(self, index: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Return the numbers of the choices ``index``, an entry each."""
         return _rows(self.stacked, index)
 
-    def curve(self, target_loss: float, index: int, split: float) -> dict[str, Any]:
-        """Return ``log_N`` and ``log_D`` at ``split`` of the curve of a loss on one choice, and the splits where that
-        is compute-optimal and where it ends."""
-        given = self.scenario.numbers(target_loss)
-        asked = {name: given[name] for name in ("law", "train_bits", "repetition") if name in given}
-        asked |= {"target_loss": target_loss, "split": split}
+    def kinds(self) -> list[int]:
+        """Return a choice of each kind that a law can tell apart: of each precision and number of experts."""
+        found: dict[Any, int] = {}
+        for i, choice in enumerate(self.choices):
+            numbers = choice.numbers()
+            found.setdefault((choice.precision, numbers["experts"], numbers["sparsity"]), i)
+        return list(found.values())
+
+    def others(self, given: Mapping[str, Any], index: int, residuals: Any) -> list[OtherPlan]:
+        """Return what other laws would choose on one choice, with its residuals."""
+        return others(given, self._one(index), residuals, self.laws) if self.laws else []
+
+    def curve(self, target_loss: float | None, index: int, split: float, **changed: Any) -> dict[str, Any]:
+        """Return ``log_N`` and ``log_D`` at ``split`` of the curve of a loss, or of the one asked for, on one choice;
+        and the splits where that is compute-optimal and where it ends. ``changed`` numbers replace the scenario's."""
+        given = {**self.scenario.numbers(target_loss), **changed}
+        names = ("law", "train_bits", "repetition", "quality_like", "target_loss", "by_likeness")
+        asked = {name: given[name] for name in names if name in given} | {"split": split}
         return self._run("curve", asked, self._one(index))
 
     def numbers(self, target_loss: float | None = None) -> dict[str, Any]:
@@ -216,6 +234,11 @@ class Planner:
         if priced.any():
             self.valid = self.valid * np.pad(priced, (0, len(self.valid) - len(priced))).astype(float)
         return {**given, "by_flops": 0.0, "by_joules": float(not priced.any())}
+
+    def keep(self, solved: Mapping[str, Any]) -> None:
+        """Leave only choices that reach the best objective, where laws tell choices apart and chips do not."""
+        best = math.exp(float(solved["log_objective"]))
+        self.valid = self.valid * (np.asarray(solved["objective"]) <= best * (1.0 + _EQUAL)).astype(float)
 
     def tell(self, given: Mapping[str, Any], index: Sequence[int], cases: Sequence[Mapping[str, Any]]) -> Any:
         """Describe three cases on the choices ``index``."""

@@ -14,6 +14,8 @@ DELTA = 1e-3  # of Huber's loss on logarithms (Hoffmann et al. 2022, section 3.3
 CONVERGED = 1e-8  # Euclidean norm of the gradient, in logarithms of coefficients and exponents about the mean run
 _TOLERANCE = 1e-13  # relative to the sums behind the gradient: near rounding
 _SAME = 1e-7  # relative difference of objectives below which two starts have ended in one optimum
+_EASING = (1024.0, 256.0, 64.0, 16.0, 4.0)  # times delta: the smoother the loss, the straighter the way from afar
+_FLAT = 1e-10  # of the largest curvature: along a flatter direction rounding alone moves coefficients by a millionth
 _ROWS = (16, 64, 128, 256, 512)  # runs are padded to one of these, then to powers of two
 _FITS = (1, 16, 64, 1024, 4096)  # likewise fits at a time
 
@@ -118,27 +120,25 @@ def fit(
     known = FORMS[form]
     _check(runs, known, fixed)
     asked = _Asked(runs, known, form, fixed, delta, in_nats, run or _jitted)
-    every = asked.refit(asked.starts(), np.atleast_2d(runs.weighing()))
-    objective = np.where(np.isfinite(every["objective"]), every["objective"], np.inf)
-    # Of starts that end equally low the one with the smallest gradient is nearest the optimum.
-    low = objective <= objective.min() * (1.0 + _SAME)
-    best = int(np.argmin(np.where(low, every["gradient_norm"], np.inf)))
-    if not np.isfinite(objective[best]):
+    every = {name: values[0] for name, values in asked.from_everywhere(np.atleast_2d(runs.weighing())).items()}
+    best, low = _best(every)
+    if not np.isfinite(every["objective"][best]):
         raise FitError("no start leads anywhere: the losses of these runs have no optimum under this form")
-    found = {name: float(values[best]) for name, values in every["coefficients"].items()}
+    found = {name: float(every[name][best]) for name in known.names}
     norm = float(every["gradient_norm"][best])
+    errors = residuals(runs, form, found)
     return Fit(
         form=form,
         coefficients=found,
-        objective=float(objective[best]),
+        objective=float(every["objective"][best]),
         gradient_norm=norm,
-        starts=len(objective),
+        starts=len(low),
         agreeing=int((low & (every["gradient_norm"] <= CONVERGED)).sum()),
         fixed=fixed,
         delta=delta,
         in_nats=in_nats,
-        residuals=residuals(runs, form, found),
-        trouble=_trouble(known, found, norm, fixed),
+        residuals=errors,
+        trouble=_trouble(runs, known, found, norm, every["hessian"][best], fixed),
     )
 
 
@@ -163,17 +163,14 @@ def bootstrap(
     for weights in _resampled(runs, draws, seed, _FITS[-1] if known.terms else _FITS[2]):
         starts = {name: np.full(len(weights), value) for name, value in fitted.coefficients.items()}
         found = asked.refit(starts, weights)
-        for i in np.flatnonzero(~(found["gradient_norm"] <= CONVERGED)):
-            _again(asked, weights[i], found, int(i))
+        asked.mend(found, weights)
         out.append(found)
         done += len(weights)
         if tick is not None:
             tick(done)
-    norm = np.concatenate([one["gradient_norm"] for one in out])
-    fine = norm <= CONVERGED
-    coefficients = {n: np.concatenate([one["coefficients"][n] for one in out])[fine] for n in known.names}
-    objective = np.concatenate([one["objective"] for one in out])[fine]
-    return Ensemble(coefficients, objective, int((~fine).sum()))
+    every = {name: np.concatenate([one[name] for one in out]) for name in (*known.names, "objective", "gradient_norm")}
+    fine = _ended(every)
+    return Ensemble({n: every[n][fine] for n in known.names}, every["objective"][fine], int((~fine).sum()))
 
 
 def profile(
@@ -181,11 +178,15 @@ def profile(
 ) -> Float[np.ndarray, " n"]:
     """Return the least objective with coefficient ``name`` held at each of ``values``: a flat one is not identified."""
     known = FORMS[fitted.form]
-    asked = _Asked(
-        runs, known, fitted.form, {**fitted.fixed, name: values[0]}, fitted.delta, fitted.in_nats, run or _jitted
-    )
+    fixed = {**fitted.fixed, name: values[0]}
+    for value in values:
+        _check(runs, known, {**fixed, name: value})
+    asked = _Asked(runs, known, fitted.form, fixed, fitted.delta, fitted.in_nats, run or _jitted)
     starts = {n: np.full(len(values), v) for n, v in fitted.coefficients.items()} | {name: np.asarray(values, float)}
-    return asked.refit(starts, np.atleast_2d(runs.weighing()))["objective"]
+    weights = np.repeat(np.atleast_2d(runs.weighing()), len(values), axis=0)
+    near = asked.refit(starts, weights)["objective"]
+    every = asked.from_everywhere(weights, [{**fixed, name: value} for value in values])
+    return np.minimum(near, every["objective"].min(axis=1))
 
 
 def residuals(runs: Runs, form: str, coefficients: Mapping[str, float]) -> Float[np.ndarray, " n"]:
@@ -197,16 +198,17 @@ def residuals(runs: Runs, form: str, coefficients: Mapping[str, float]) -> Float
     return np.log(predicted) - np.log(runs.loss)
 
 
-def _again(asked: "_Asked", weights: np.ndarray, found: dict[str, Any], i: int) -> None:
-    """Replace fit ``i`` by the best one from every start."""
-    every = asked.refit(asked.starts(), weights[None])
-    objective = np.where(every["gradient_norm"] <= CONVERGED, every["objective"], np.inf)
-    best = int(np.argmin(objective))
-    if np.isfinite(objective[best]):
-        for name, values in every["coefficients"].items():
-            found["coefficients"][name][i] = values[best]
-        for name in ("objective", "gradient_norm"):
-            found[name][i] = every[name][best]
+def _ended(found: Numbers) -> np.ndarray:
+    """Say which fits are at an optimum."""
+    return (found["gradient_norm"] <= CONVERGED) & np.isfinite(found["objective"])
+
+
+def _best(every: Numbers) -> tuple[int, np.ndarray]:
+    """Return the lowest of some fits, the nearest to its optimum where several end equally low, and those at it."""
+    objective = every["objective"]
+    low = objective <= objective.min() * (1.0 + _SAME) + 1e-30
+    best = int(np.argmin(np.where(low, every["gradient_norm"], np.inf)))
+    return best, low & _ended(every)
 
 
 def _resampled(runs: Runs, draws: int, seed: int, at_once: int) -> Iterator[Float[np.ndarray, "m n"]]:
@@ -230,26 +232,60 @@ class _Asked:
         self.padded = _padded(self.rows, _ROWS)
         columns = {name: runs.columns()[name] for name in ("params", "tokens", "loss", *known.columns)}
         self.runs = {form: {n: np.pad(c, (0, self.padded - self.rows), mode="edge") for n, c in columns.items()}}
-        weights = runs.weighing()
+        self.weights = weights = runs.weighing()
         logs = {"log_params": np.log(runs.params), "log_tokens": np.log(runs.tokens)}
         means = {name: float(np.average(log, weights=weights)) for name, log in logs.items()}
         means |= {f"{name}_6": mean + 0.5 * np.log(6.0) for name, mean in means.items()}
         # A coefficient that is fixed in its own unit cannot take up another one.
         held = {column for name in fixed for _, _, column in known.shifts.get(name, ())}
         self.means = {name: 0.0 if name in held else mean for name, mean in means.items()}
-        # No residual is as far out as 1e6: beyond any, Huber's loss is half a square.
-        self.options = {"delta": min(delta, 1e6), "nats": float(in_nats), "tolerance": _TOLERANCE}
+        self.delta, self.options = delta, {"nats": float(in_nats), "tolerance": _TOLERANCE}
 
-    def starts(self) -> Numbers:
-        """Return whole starts by coefficient."""
+    def starts(self, fixed: Mapping[str, float]) -> Numbers:
+        """Return whole starts by coefficient, those of ``fixed`` where they are held."""
         from .fitting import grid
 
-        fixed = {n: {"is": float(n in self.fixed), "value": self.fixed.get(n, 0.0)} for n in self.known.linear}
-        problem = {"runs": self.runs, "weights": self._weights(np.ones((1, self.rows)), 1), "fixed": fixed}
-        return self.run("begin", {**problem, "starts": grid(self.known, self.fixed)})
+        held = {n: {"is": float(n in fixed), "value": fixed.get(n, 0.0)} for n in self.known.linear}
+        problem = {"runs": self.runs, "weights": self._weights(self.weights[None], 1), "fixed": held}
+        return self.run("begin", {**problem, "starts": grid(self.known, fixed)})
 
-    def refit(self, starts: Numbers, weights: Float[np.ndarray, "m n"]) -> dict[str, Any]:
-        """Return fits from ``starts``, each with its row of ``weights``, or all with the one there is."""
+    def from_everywhere(self, weights: Float[np.ndarray, "m n"], fixed: Sequence[Mapping[str, float]] = ()) -> Numbers:
+        """Return fits from g starts to each row of ``weights``, m by g of everything `refit` returns, with each row's
+        own values ``fixed`` if given.
+
+        Half of the starts come straight from the form's list, half by way of smoother losses.
+        """
+        rows = len(weights)
+        listed = [self.starts(values) for values in fixed] or [self.starts(self.fixed)] * rows
+        plain = eased = {name: np.concatenate([one[name] for one in listed]) for name in self.known.names}
+        count = len(plain[self.known.names[0]]) // rows
+        every = np.repeat(weights, count, axis=0) if rows > 1 else weights
+        for times in _EASING:
+            found = self.refit(eased, every, times)
+            eased = {name: np.where(np.isfinite(found["objective"]), found[name], plain[name]) for name in plain}
+        both = [self.refit(starts, every) for starts in (plain, eased)]
+        tall = {name: [one[name].reshape(rows, count, *one[name].shape[1:]) for one in both] for name in both[0]}
+        return {name: np.concatenate(pair, axis=1) for name, pair in tall.items()}
+
+    def mend(self, found: Numbers, weights: Float[np.ndarray, "m n"]) -> None:
+        """Replace fits that have not ended at an optimum by the best ones from every start."""
+        lost = np.flatnonzero(~_ended(found))
+        for some in (lost[i : i + _FITS[2]] for i in range(0, len(lost), _FITS[2])):
+            again = self.from_everywhere(weights[some])
+            for k, i in enumerate(some):
+                every = {name: values[k] for name, values in again.items()}
+                ended = {**every, "objective": np.where(_ended(every), every["objective"], np.inf)}
+                best, _ = _best(ended)
+                if _ended(every)[best]:
+                    for name in found:
+                        found[name][i] = every[name][best]
+
+    def refit(self, starts: Numbers, weights: Float[np.ndarray, "m n"], times: float = 1.0) -> Numbers:
+        """Return fits from ``starts``, each with its row of ``weights``, or all with the one there is: coefficients
+        by name, ``objective``, ``gradient_norm`` and ``hessian``.
+
+        ``times`` widens delta. A fit with a coefficient beyond what numbers hold has an infinite objective.
+        """
         many = len(next(iter(starts.values())))
         fits = _padded(many, _FITS)
         # Fits that fill up start where the first ends and have its weights: they cost next to nothing.
@@ -262,11 +298,17 @@ class _Asked:
             "starts": {name: begin[name] for name in self.known.names},
             "free": {name: np.full(fits, float(name not in self.fixed)) for name in self.known.names},
             "means": self.means,
-            "options": self.options,
+            # No residual is as far out as 1e6: beyond any, Huber's loss is half a square.
+            "options": {**self.options, "delta": min(times * self.delta, 1e6)},
         }
         found = self.run("refit", problem)
-        cut = {name: np.array(values[:many]) for name, values in found.items() if name != "coefficients"}
-        return cut | {"coefficients": {name: np.array(v[:many]) for name, v in found["coefficients"].items()}}
+        cut = {name: np.array(found[name][:many]) for name in ("objective", "gradient_norm", "hessian")}
+        cut |= {name: np.array(values[:many]) for name, values in found["coefficients"].items()}
+        bounded = np.all([np.isfinite(cut[name]) for name in self.known.names], axis=0)
+        bounded &= np.all([cut[name] > 0.0 for name in self.known.logs], axis=0)
+        bounded &= np.isfinite(cut["objective"]) & np.isfinite(cut["gradient_norm"])
+        cut["objective"] = np.where(bounded, cut["objective"], np.inf)
+        return cut
 
     def _weights(self, weights: Float[np.ndarray, "m n"], fits: int) -> Float[np.ndarray, "f r"]:
         out = np.zeros((fits, self.padded))
@@ -319,14 +361,25 @@ def _check(runs: Runs, form: Form, fixed: Mapping[str, float]) -> None:
         raise FitError(f"{counted} runs are too few for {free} coefficients: give more, or fix some")
 
 
-def _trouble(form: Form, found: Mapping[str, float], norm: float, fixed: Mapping[str, float]) -> str | None:
+def _trouble(
+    runs: Runs, form: Form, found: Mapping[str, float], norm: float, hessian: np.ndarray, fixed: Mapping[str, float]
+) -> str | None:
     """Return what is wrong with a fit, if anything."""
-    gone = [n for n in form.logs if n not in fixed and not 1e-30 < found[n] < 1e30]
-    if gone:
-        where = "zero" if found[gone[0]] < 1.0 else "infinity"
-        return f"{gone[0]} goes to {where}: these runs do not bound it"
+    free = [i for i, name in enumerate(form.names) if name not in fixed]
+    curvature, directions = np.linalg.eigh(hessian[np.ix_(free, free)]) if free else (np.ones(1), np.ones((0, 1)))
+    flat = curvature <= _FLAT * curvature[-1]
+    share = (directions[:, flat] ** 2).sum(1)
+    loose = [form.names[i] for i, much in zip(free, share, strict=True) if much > 0.01]
+    names = " and ".join([", ".join(loose[:-1]), loose[-1]] if loose[1:] else loose)
+    why = f"these runs do not tell {names}: other values fit as well" if loose else ""
     if norm > CONVERGED:
-        return f"the gradient's norm is {norm:.1e}, above {CONVERGED:.0e}: no start reached an optimum"
-    if not all(np.isfinite(value) for value in found.values()):
-        return "a coefficient is beyond what numbers hold: these runs do not bound it"
+        why = why or "fix a coefficient, or take a simpler form"
+        return f"no start reached an optimum, the gradient's norm is {norm:.0e}: {why}"
+    if loose:
+        return why
+    columns = runs.columns()
+    for name in ("params", "tokens"):
+        more = form.loss(found, {**columns, name: 1.001 * columns[name]})
+        if np.all(np.asarray(more) > np.asarray(form.loss(found, columns))):
+            return f"the fitted loss rises with {name}: no plan can rest on such a law"
     return None

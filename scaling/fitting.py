@@ -13,13 +13,12 @@ import numpy as np
 from jaxtyping import Array
 
 from .forms import FORMS, Form
-from .huber import centred, coefficients, oracle, vector
+from .huber import coefficients, oracle, vector
 from .newton import descent, minimise
 
 _WORKING_SET = 32768  # runs times fits side by side: what stays in a processor's cache
 _LEAST_SHARE = 0.02  # of the loss that a term starts with at least
 _MOST_STARTS = 64
-_NOTHING: Mapping[str, Any] = dict.fromkeys(("log_params", "log_tokens", "log_params_6", "log_tokens_6"), 0.0)
 
 
 def _form(problem: Mapping[str, Any]) -> tuple[Form, Mapping[str, Array]]:
@@ -28,7 +27,8 @@ def _form(problem: Mapping[str, Any]) -> tuple[Form, Mapping[str, Array]]:
 
 
 def refit(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """Return m fits of one form: ``coefficients``, ``objective``, ``gradient_norm`` and ``passes``, m of each.
+    """Return m fits of one form: ``coefficients``, ``objective``, ``gradient_norm``, ``hessian`` and ``passes``, m of
+    each.
 
     ``problem`` holds ``runs`` (by form: params, tokens, loss and the form's own columns, r of each), ``weights`` (m by
     r), ``starts`` and ``free`` (by coefficient, m of each; 1 where it may move), ``means`` of the logarithms of sizes,
@@ -46,6 +46,7 @@ def refit(problem: Mapping[str, Any]) -> dict[str, Any]:
         "objective": found.value,
         "gradient_norm": found.gradient_norm,
         "passes": found.passes,
+        "hessian": jnp.moveaxis(found.hessian, -1, 0),
     }
 
 
@@ -67,19 +68,15 @@ def begin(problem: Mapping[str, Any]) -> dict[str, Any]:
     form, columns = _form(problem)
     weights = problem["weights"][0]
     fixed = problem["fixed"]
-    means = {name: jnp.average(log, weights=weights) for name, log in centred(form, columns, _NOTHING).items()}
 
     def one(others: Mapping[str, Array]) -> dict[str, Array]:
         if not form.linear:
             return dict(others)
-        # What one more of each adds about terms of one nat at the mean run: what a size is worth may hang on several.
-        unit = {name: jnp.exp(_shift(form, name, others, means)) for name in form.linear}
-        about = form.loss({**others, **unit}, columns)
-        doubled = [form.loss({**others, **unit, name: 2.0 * unit[name]}, columns) for name in form.linear]
-        bases = (jnp.stack(doubled, axis=1) - about[:, None]) / columns["loss"][:, None]
-        unit = jnp.stack([unit[name] for name in form.linear])
+        ones = {**others, **dict.fromkeys(form.linear, 1.0)}
+        moved = [form.loss({**ones, name: 2.0}, columns) for name in form.linear]
+        bases = (jnp.stack(moved, axis=1) - form.loss(ones, columns)[:, None]) / columns["loss"][:, None]
         told = jnp.stack([fixed[name]["is"] for name in form.linear])
-        value = jnp.stack([fixed[name]["value"] for name in form.linear]) / unit
+        value = jnp.stack([fixed[name]["value"] for name in form.linear])
         left = 1.0 - bases @ (told * value)
         free = bases * (1.0 - told)
         scale = jnp.sqrt((weights[:, None] * bases**2).sum(0)) + 1e-300
@@ -89,12 +86,6 @@ def begin(problem: Mapping[str, Any]) -> dict[str, Any]:
         solved = descent(normal[:, :, None], (scaled.T @ (weights * left))[:, None])[:, 0] / scale
         mean = (weights[:, None] * bases).sum(0) / jnp.maximum(weights.sum(), 1e-300)
         solved = jnp.maximum(solved, _LEAST_SHARE / jnp.maximum(mean, 1e-300))
-        return dict(others) | dict(zip(form.linear, jnp.where(told > 0, value, solved) * unit, strict=True))
+        return dict(others) | dict(zip(form.linear, jnp.where(told > 0, value, solved), strict=True))
 
     return jax.vmap(one)(problem["starts"])
-
-
-def _shift(form: Form, name: str, values: Mapping[str, Array], means: Mapping[str, Array]) -> Array:
-    """Return the logarithm of a coefficient whose term is one nat at the mean run."""
-    moves = form.shifts.get(name, ())
-    return sum((sign * (1.0 if by == "one" else values[by]) * means[at] for by, sign, at in moves), jnp.zeros(()))

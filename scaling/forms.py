@@ -138,7 +138,7 @@ FORMS: Mapping[str, Form] = {
         logs=("E", "A", "B", "R_D", "R_N"),
         plain=("alpha", "beta"),
         linear=("E", "A", "B"),
-        starts={"alpha": (0.2, 0.35, 0.5), "beta": (0.2, 0.35, 0.5), "R_D": (5.0, 20.0), "R_N": (5.0, 20.0)},
+        starts={"alpha": (0.2, 0.35, 0.5), "beta": (0.2, 0.35, 0.5), "R_D": (4.0, 15.0, 60.0), "R_N": (1.5, 6.0)},
         shifts=_DENSE_SHIFTS,
         law=_repeated,
         columns=("unique_tokens",),
@@ -205,11 +205,13 @@ def law_of(coefficients: Numbers, conditions: Conditions | None = None, repetiti
     have lost most of their worth, ``R_D`` and ``R_N``. A law of the form "repeated" brings the last two itself.
 
     Raises:
-        StopIteration: no form has these coefficients.
+        ValueError: no form has these coefficients.
     """
     numbers = dict(coefficients)
     own = {name: numbers.pop(name) for name in ("R_D", "R_N") if name in numbers}
-    form = next(f for f in FORMS.values() if set(f.names) == set(numbers))
+    form = next((f for f in FORMS.values() if set(f.names) == set(numbers)), None)
+    if form is None:
+        raise ValueError(f"no form has the coefficients {', '.join(coefficients)}")
     law = form.law(numbers).at(conditions or Conditions())
     if repetition is None:
         return law

@@ -133,7 +133,7 @@ class Law(eqx.Module):
 
 
 def positive(value: Scalar) -> Array:
-    """Return ``value`` where it is positive, NaN elsewhere: what powers of negative numbers are is left to compilers."""
+    """Return ``value`` where it is positive, else NaN: compilers differ on powers of negative numbers."""
     return jnp.where(jnp.asarray(value) > 0.0, value, jnp.nan)
 
 

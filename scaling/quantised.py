@@ -85,12 +85,11 @@ class QuantisedLaw(Law):
         """Return the N that reaches ``L`` only with the best D there is: of more, or fewer, loss is higher."""
 
         def within(log_N):
-            # The D of least loss: beta B D^-beta = gamma_D C D^gamma_D N^-gamma_N.
-            N = jnp.exp(log_N)
-            best = (self.beta * self.B / (self.gamma_D * self.C * N**-self.gamma_N)) ** (
-                1.0 / (self.beta + self.gamma_D)
-            )
-            return jnp.asarray(self.loss(N, best) <= L)
+            # At the D of least loss beta B D^-beta = gamma_D C D^gamma_D N^-gamma_N.
+            lost = jnp.log(self.gamma_D) + jnp.log(self.C) - self.gamma_N * log_N
+            log_D = (jnp.log(self.beta) + jnp.log(self.B) - lost) / (self.beta + self.gamma_D)
+            by_data = self.B * jnp.exp(-self.beta * log_D) * (1.0 + self.beta / self.gamma_D)
+            return jnp.asarray(self.E + self.A * jnp.exp(-self.alpha * log_N) + by_data <= L)
 
         return jnp.exp(zero_of(within, _SMALLEST, _LARGEST))
 

@@ -5,6 +5,7 @@ D' = U + U R_D (1 - exp(-(D / U - 1) / R_D)), and N of parameters as N' likewise
 compute-optimal.
 """
 
+import jax
 import jax.numpy as jnp
 
 from .chinchilla import ChinchillaLaw
@@ -51,8 +52,13 @@ class RepeatedLaw(Law):
         return jnp.exp(log_for_worth(jnp.log(needed), self.unique_params(), self.R_N, strict=True))
 
     def params_floor(self, L: Scalar) -> Scalar:
-        """Return the N that reaches ``L`` only with endless repetition: of U (1 + R_D) tokens' worth."""
-        needed = self.base.params_for_loss(self.unique_tokens * (1.0 + self.R_D), L)
+        """Return the N that reaches ``L`` only with endless repetition, of U (1 + R_D) tokens' worth, or with the best
+        D of the base law if that is less."""
+        most = jnp.log(self.unique_tokens * (1.0 + self.R_D))
+        needed = self.base.params_for_loss(jnp.exp(most), L)
+        at = lambda log_D: jnp.asarray(self.base.loss(needed, jnp.exp(log_D)))  # noqa: E731
+        rising = jax.jvp(at, (most,), (jnp.ones_like(most),))[1] > 0.0
+        needed = jnp.where(rising, self.base.params_floor(L), needed)
         return jnp.exp(log_for_worth(jnp.log(needed), self.unique_params(), self.R_N, strict=True))
 
     def log_split(self, u: Scalar, L: Scalar) -> tuple[Scalar, Scalar]:
@@ -92,10 +98,13 @@ class RepeatedLaw(Law):
 def params_of_tokens(law: Law, D: Scalar) -> Scalar:
     """Return the N for which ``D`` tokens are compute-optimal under any law."""
 
-    def enough(log_N):
-        return jnp.asarray(law.compute_optimal_tokens(jnp.exp(log_N)) > D)
+    def excess(log_N):
+        return jnp.log(law.compute_optimal_tokens(jnp.exp(log_N))) - jnp.log(D)
 
-    return jnp.exp(zero_of(enough, 0.0, 100.0))
+    found = jax.lax.stop_gradient(zero_of(lambda log_N: excess(log_N) > 0.0, 0.0, 100.0))
+    # As in `Law.compute_optimal_tokens`: a step that carries the derivatives that bisection loses.
+    value, slope = jax.jvp(excess, (found,), (jnp.ones_like(found),))
+    return jnp.exp(found - value / jax.lax.stop_gradient(slope))
 
 
 def worth(count: Scalar, unique: Scalar, decay: Scalar) -> Scalar:

@@ -13,10 +13,11 @@ _LABELS = {
 }
 
 
-def range_warnings(law: str, valid: Mapping[str, float], N: float, D: float) -> list[str]:
+def range_warnings(law: str, valid: Mapping[str, float], N: float, D: float, repeated: bool = False) -> list[str]:
     """Return a sentence for each way in which (N, D) lies outside the runs behind ``law``.
 
-    ``valid`` has ``min_`` and ``max_`` of ``params``, ``tokens`` and ``tokens_per_param``.
+    ``valid`` has ``min_`` and ``max_`` of ``params``, ``tokens`` and ``tokens_per_param``; each sentence says by how
+    much the plan is outside. ``repeated`` says that the law counts repeated tokens.
     """
     out = []
     for key, value in (("params", N), ("tokens", D), ("tokens_per_param", D / N)):
@@ -24,8 +25,10 @@ def range_warnings(law: str, valid: Mapping[str, float], N: float, D: float) -> 
         if not low <= value <= high:
             edge, bound = ("above", high) if value > high else ("below", low)
             what = _LABELS[key].format(value=value)
-            out.append(f"{what} is {edge} the fitted range of {law} ({bound:.3g}): the law extrapolates.")
-    if D > PUBLIC_TEXT_TOKENS:
+            times = max(value / bound, bound / value)
+            far = f"{times:,.3g} times" if times >= 2.0 else f"{100.0 * (times - 1.0):.3g} %"
+            out.append(f"{what} is {far} {edge} the fitted range of {law} ({bound:.3g}): the law extrapolates.")
+    if D > PUBLIC_TEXT_TOKENS and not repeated:
         out.append(
             f"training on {D:.3g} tokens exceeds the stock of public text, about {PUBLIC_TEXT_TOKENS:.0e} "
             "tokens (Villalobos et al. 2024): the law assumes every token is new."

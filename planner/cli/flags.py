@@ -16,6 +16,8 @@ EXAMPLES = {
         "optimize --lifetime-tokens 1e14 --quality-like 8B --tpot-ms 20 --chips h100-sxm,b200-sxm",
         "optimize --lifetime-tokens 1e13 --budget-usd 10M",
         "optimize --scenario frontier-lab --json",
+        "optimize --lifetime-tokens 1e15 --robust --laws epoch-2024,hoffmann-2022",
+        "optimize --lifetime-tokens 1e14 --quality-like 8B --unique-tokens 2T",
     ),
     "evaluate": (
         "evaluate --lifetime-tokens 1e15 --quality-like 7B --params 8B --chip h100-sxm --chips-per-replica 1",
@@ -76,6 +78,10 @@ class Question:
     target_loss: Annotated[float | None, _flag("Quality: this loss, in nats per token under the law.", "NATS")] = None
     law: Annotated[
         str | None, _flag("Scaling law: an id of `list laws` or a TOML file (default epoch-2024).", "ID")
+    ] = None
+    unique_tokens: Annotated[
+        float | None,
+        _flag("Most new tokens to train on; repeated ones are worth less and less (default: all are new).", "TOKENS"),
     ] = None
     objective: Annotated[
         Objective | None,
@@ -163,6 +169,23 @@ class Optimize(Output, Question):
         str | None,
         _flag("Chips to choose among, comma-separated ids of `list chips` or TOML files, or all.", "ID,ID,..."),
     ] = None
+    uncertainty: Annotated[
+        bool,
+        tyro.conf.FlagCreatePairsOff,
+        _flag("Solve again under draws of the law and of errors of the times: intervals, regret, ties."),
+    ] = False
+    robust: Annotated[
+        bool,
+        tyro.conf.FlagCreatePairsOff,
+        _flag("Also find the size that is best on all draws: of the least mean cost, tokens following the loss."),
+    ] = False
+    cvar: Annotated[
+        float | None, _flag("With --robust: the mean of this share of the worst draws instead, such as 0.1.", "SHARE")
+    ] = None
+    laws: Annotated[
+        str | None, _flag("Draw from several laws in equal parts: ids of `list laws` or TOML files.", "ID,ID,...")
+    ] = None
+    draws: Annotated[float | None, _flag("How many draws (default 1000).", "COUNT")] = None
 
 
 @dataclass(frozen=True)

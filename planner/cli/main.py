@@ -135,7 +135,16 @@ def _optimize(words: Sequence[str]) -> int:
     scenario = Scenario.of(settings(asked))
     from ..plan import optimize
 
-    return _answer(asked, "optimize", optimize(scenario))
+    outcome = optimize(scenario)
+    wanted = [name for name in ("draws", "laws", "cvar") if name in scenario.settings]
+    if outcome.infeasible or not (wanted or "uncertainty" in asked or "robust" in asked):
+        return _answer(asked, "optimize", outcome)
+    from ..uncertain import DRAWS, study
+
+    s = scenario.settings
+    robust = "robust" in asked or "cvar" in s
+    found = study(outcome, int(s.get("draws", DRAWS)), s.get("laws", ()), robust, s.get("cvar"))
+    return _answer(asked, "optimize", outcome, found)
 
 
 def _evaluate(words: Sequence[str]) -> int:
@@ -193,10 +202,10 @@ def _fit(words: Sequence[str]) -> int:
     return 0 if answer["status"] == "fitted" else 3
 
 
-def _answer(asked: dict[str, Any], command: str, outcome: Any) -> int:
+def _answer(asked: dict[str, Any], command: str, outcome: Any, study: Any = None) -> int:
     from ..report.document import document
 
-    answer = document(outcome, command)
+    answer = document(outcome, command, study)
     _emit(asked, answer)
     if not asked.get("json"):
         from ..report.tables import show

@@ -12,7 +12,8 @@ from configs.loader import Field, Number, Text
 from ..scenario import QUALITIES
 
 _SPECS: dict[str, Field] = {**configs.SETTINGS, **configs.PLAN_SETTINGS}
-_SWITCHES = ("json", "disaggregated", "auto", "overlap", "reversible")
+_SWITCHES = ("json", "disaggregated", "auto", "overlap", "reversible", "uncertainty", "robust")
+_PLAIN = ("scenario", "save", "chip", "kind", "train_on", "laws")  # names and lists of names: checked where read
 _SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _NUMBER = re.compile(r"\$?([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBtT]?)")
 
@@ -104,7 +105,7 @@ def parse(command: str, form: type, words: Sequence[str], specs: Mapping[str, Fi
             if not left or left[0].startswith("--"):
                 raise InputError(f"{flag} needs a value")
             value = left.pop(0)
-        plain = name in ("scenario", "save", "chip", "kind", "train_on") or (name == "chips" and specs is _SPECS)
+        plain = name in _PLAIN or (name == "chips" and specs is _SPECS)
         out[name] = value if plain else check(name, value, specs)
         if isinstance(out[name], str) and not out[name].strip():
             raise InputError(f"{flag} is empty")
@@ -120,7 +121,7 @@ def settings(asked: Mapping[str, Any]) -> dict[str, Any]:
     """
     base = configs.load_scenario(asked["scenario"]).settings if "scenario" in asked else {}
     given = {k: v for k, v in asked.items() if k in configs.SETTINGS}
-    for key in ("chips", "train_on"):
+    for key in ("chips", "train_on", "laws"):
         if key in given:
             names = [name.strip() for name in given[key].split(",")]
             if not all(names):

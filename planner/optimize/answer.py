@@ -18,7 +18,7 @@ from ..serving.residuals import NONE
 from ..training.names import MAX_TRAINING_TOKENS
 from .describe import busy_replicas, describe, log_limits, useful_batch
 from .interior_point import Solution, minimise
-from .problem import Problem, law_under
+from .problem import Problem, law_under, target_loss
 from .programs import (
     CAPS,
     COST,
@@ -93,10 +93,13 @@ def _lanes(given: Mapping[str, Any], choices: Mapping[str, Any], question: Mappi
 
 
 def curve(asked: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, Any]:
-    """Return (ln N, ln D) at a ``split`` of the curve of ``target_loss``, and its compute-optimal and last splits."""
-    law, loss = law_under(asked, choice), asked["target_loss"]
-    log_N, log_D = law.log_split(asked["split"], loss)
+    """Return (ln N, ln D) at a ``split`` of the curve of the loss asked for, and its compute-optimal and last splits.
+
+    A split beyond the last one stands for that.
+    """
+    law, loss = law_under(asked, choice), target_loss(asked)
     last = law.last_split(MAX_TRAINING_TOKENS, loss)
+    log_N, log_D = law.log_split(jnp.minimum(asked["split"], jnp.maximum(last, -700.0)), loss)
     return {"log_N": log_N, "log_D": log_D, "optimal": law.compute_optimal_split(loss), "last": last}
 
 

@@ -11,29 +11,25 @@ import jax
 import jax.numpy as jnp
 
 from hw import Scalar
-from scaling import law_of
 
 from ..economics import Fleet
 from ..training.names import MAX_TRAINING_TOKENS
 from .describe import log_limits, useful_batch
-from .problem import Problem, law_under
+from .problem import Problem, law_under, target_loss
 
 _WITHIN = 1e-8  # of ln(use / limit): what rounding leaves of a limit that binds
 
 
 def tokens(given: Mapping[str, Any], choices: Mapping[str, Any], laws: Any, sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ln of the tokens that reach the quality, under n ``laws``, on r ``choices``, at sizes ``log_N`` (r by g).
+    """Return ln of the tokens that reach the quality, under n ``laws``, on r ``choices``, at ``log_N`` (n by r by g).
 
     NaN where no number of tokens up to `MAX_TRAINING_TOKENS` does. ``base_log_N`` and ``base_log_D`` (n by r) are those
     of compute-optimal training of the same quality.
     """
 
-    def draw(coefficients: Mapping[str, Scalar]) -> dict[str, Any]:
+    def draw(coefficients: Mapping[str, Scalar], log_N: Any) -> dict[str, Any]:
         asked = {**given, "law": coefficients}
-        plain, like = law_of(coefficients), given["quality_like"]
-        loss = jnp.where(
-            given["by_likeness"] > 0, plain.loss(like, plain.compute_optimal_tokens(like)), given["target_loss"]
-        )
+        loss = target_loss(asked)
 
         def on(choice: Mapping[str, Any], log_N: Any) -> dict[str, Any]:
             law = law_under(asked, choice)
@@ -42,9 +38,9 @@ def tokens(given: Mapping[str, Any], choices: Mapping[str, Any], laws: Any, size
             able = found <= jnp.log(MAX_TRAINING_TOKENS)
             return {"log_D": jnp.where(able, found, jnp.nan), "base_log_N": base_log_N, "base_log_D": base_log_D}
 
-        return jax.vmap(on)(choices, sizes["log_N"]) | {"target_loss": loss}
+        return jax.vmap(on)(choices, log_N)
 
-    return jax.vmap(draw)(laws)
+    return jax.vmap(draw)(laws, sizes["log_N"])
 
 
 def serving(

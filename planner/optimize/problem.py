@@ -29,6 +29,14 @@ def law_under(given: Mapping[str, Any], choice: Mapping[str, Any]) -> Law:
     return law_of(given["law"], conditions, given.get("repetition"))
 
 
+def target_loss(given: Mapping[str, Any]) -> Scalar:
+    """Return the loss asked for: a number, or that of a compute-optimal model of so many parameters, which is dense, in
+    16 bits and on new tokens throughout."""
+    like, plain = given["quality_like"], law_of(given["law"])
+    loss_like = plain.loss(like, plain.compute_optimal_tokens(like))
+    return jnp.where(given["by_likeness"] > 0, loss_like, given["target_loss"])
+
+
 class Problem(eqx.Module):
     """Everything given for one chip, replica size and precision, and the quantities a plan is judged by.
 
@@ -61,10 +69,6 @@ class Problem(eqx.Module):
         ``given["training"]`` has the training run's form round the plan and, where ``baseline`` is 1, round that.
         """
         law = law_under(given, choice)
-        # What is asked for is the loss of a dense model in 16 bits on tokens all of which are new.
-        like, plain = given["quality_like"], law_of(given["law"])
-        loss_like = plain.loss(like, plain.compute_optimal_tokens(like))
-        target_loss = jnp.where(given["by_likeness"] > 0, loss_like, given["target_loss"])
         requests = Requests(given["input_tokens"], given["output_tokens"], given["cached_fraction"])
         chip_numbers = dict(choice["chip"])
         usd_per_s = chip_numbers.pop("usd_per_s")
@@ -77,7 +81,7 @@ class Problem(eqx.Module):
         joules = given["by_joules"] > 0
         return cls(
             law=law,
-            target_loss=target_loss,
+            target_loss=target_loss(given),
             demand=Demand(given["lifetime_tokens"], requests, given["lifetime_s"], given["peak_to_mean"]),
             slo=Slo(given["tpot_s"], given["ttft_s"]),
             shape=ShapeLaw(**given["shape"]),

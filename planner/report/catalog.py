@@ -8,7 +8,7 @@ from rich.console import Console
 import configs
 
 from .formulas import SYMBOLS, formula
-from .tables import table
+from .parts import table
 
 KINDS = (
     "chips", "laws", "models", "workloads", "prices", "scenarios", "engines", "trainers", "kernels", "energy",

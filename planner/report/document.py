@@ -8,8 +8,10 @@ import configs
 from ..infeasible import CAPS, Infeasible
 from ..plan import BASELINE, BUILDABLE, PLAN, Outcome
 from ..runs.training_interval import bounds
+from ..uncertain import Study
 from .elasticities import elasticities, worth
 from .trust import at_quality, certificate, intervals, sources, total_of, unseen_chip, warnings
+from .uncertainty import robust, uncertainty
 from .units import percent
 
 _RANKED = 8
@@ -17,8 +19,8 @@ _UNITS = ("usd", "joules", "flops")
 _BOUNDS = {"links": "network", "streams": "memory"}  # of what takes a step; launches and host are overhead
 
 
-def document(outcome: Outcome, command: str) -> dict[str, Any]:
-    """Return the object that ``--json`` prints; every number is finite."""
+def document(outcome: Outcome, command: str, study: Study | None = None) -> dict[str, Any]:
+    """Return the object that ``--json`` prints; every number is finite. ``study`` adds what draws make of the plan."""
     empty = dict.fromkeys(("plan", "bill", "baseline", "saving_fraction", "batch_limit", "certificate", "elasticities"))
     head = {"schema": f"{command}/1", **_status(outcome)}
     if outcome.infeasible:
@@ -46,12 +48,15 @@ def document(outcome: Outcome, command: str) -> dict[str, Any]:
         "step": step(outcome),
         "buildable": buildable(outcome),
         "ranking": ranking(outcome),
+        "other_laws": other_laws(outcome),
         "accuracy": outcome.choice.engine.residuals,
         "interval": intervals(outcome),
         "sources": sources(outcome),
         "question": question(outcome),
         "warnings": warnings(outcome),
     }  # fmt: skip
+    if study is not None:
+        body |= {"uncertainty": uncertainty(study), "robust": robust(study)}
     return finite(head | body)
 
 
@@ -303,3 +308,12 @@ def ranking(outcome: Outcome) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def other_laws(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return what other laws would choose on the plan's choice, where the plan is outside its own law's runs."""
+    unit = outcome.scenario.settings["objective"]
+    return [
+        {"law": one.law.id, "active_params": one.params, "train_tokens": one.tokens, f"total_{unit}": one.cost}
+        for one in outcome.solved.get("others", ())
+    ]

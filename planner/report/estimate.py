@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .bars import bars, share_of
-from .tables import table
+from .parts import table
 from .units import energy_per, gigabytes, percent, price, seconds
 from .verdict import count, figure, verdict, ways
 

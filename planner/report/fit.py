@@ -10,7 +10,7 @@ from rich.table import Table
 import configs
 
 from .formulas import formula
-from .tables import table
+from .parts import table
 from .units import percent, say
 
 _LARGEST = 5

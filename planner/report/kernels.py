@@ -4,8 +4,8 @@ from typing import Any
 
 from rich.console import Console
 
+from .parts import table
 from .serving import show_profiles, show_serving, show_shipped
-from .tables import table
 from .training import show_shipped_training, show_training
 from .units import seconds
 

@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from .bars import share_of
-from .tables import table
+from .parts import table
 from .units import dollars, energy, percent, say
 from .verdict import count, figure, ways
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from .parts import table
 from .residuals import COLOURS
-from .tables import table
 from .units import percent
 
 _WORST = 8

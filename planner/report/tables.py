@@ -5,7 +5,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .units import dollars, energy, percent, say, seconds
+from . import doubts
+from .parts import replica, table
+from .units import amount, dollars, energy, percent, say, seconds
 
 _TOP = 8
 _LIMITS = {
@@ -19,14 +21,6 @@ _LIMITS = {
 _GOALS = {"total_usd": "cost", "total_joules": "energy", "total_flops": "FLOPs", "loss_nats": "loss"}
 
 
-def table(title: str, *columns: str) -> Table:
-    """Return an empty table in the house style: names left, figures right."""
-    out = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for i, name in enumerate(columns):
-        out.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
-    return out
-
-
 def show(answer: dict[str, Any], console: Console) -> None:
     """Print the object of `document` as a verdict, tables and warnings."""
     if "nearest_feasible" in answer:
@@ -37,7 +31,8 @@ def show(answer: dict[str, Any], console: Console) -> None:
             return
     else:
         console.print(verdict(answer), style="bold", highlight=False)
-    for part in (_plan(answer), _bill(answer), _ranking(answer), _elasticities(answer)):
+    doubt = doubts.tables(answer) if "uncertainty" in answer else []
+    for part in (_plan(answer), _bill(answer), *doubt, _ranking(answer), _elasticities(answer)):
         if part is not None:
             console.print()
             console.print(part, highlight=False)
@@ -46,10 +41,6 @@ def show(answer: dict[str, Any], console: Console) -> None:
         console.print(line, highlight=False)
     for warning in answer["warnings"]:
         console.print(f"[yellow]Note:[/] {warning}", highlight=False)
-
-
-def _amount(value: float, unit: str) -> str:
-    return {"usd": dollars, "joules": energy, "flops": lambda f: f"{f:.4g} FLOPs"}[unit](value)
 
 
 def verdict(answer: dict[str, Any]) -> str:
@@ -65,19 +56,13 @@ def verdict(answer: dict[str, Any]) -> str:
         text += f", {'served' if evaluated else 'serve'} in {plan['precision']} on replicas of {replica}, "
         text += f"{plan['batch']:.0f} sequences at a time"
     if answer["bill"][f"total_{unit}"] is not None:
-        text += f": {_amount(answer['bill'][f'total_{unit}'], unit)} over its life"
+        text += f": {amount(answer['bill'][f'total_{unit}'], unit)} over its life"
     saved = answer["saving_fraction"]
     if saved is not None and base[f"total_{unit}"] is not None:
         size = f"{say(base['active_params'])} on {say(base['train_tokens'])} tokens"
         how = f"{percent(abs(saved))} {'less' if saved >= 0 else 'more'} than" if abs(saved) > 1e-6 else "the same as"
-        text += f", {how} compute-optimal training of the same quality ({size}, {_amount(base[f'total_{unit}'], unit)})"
+        text += f", {how} compute-optimal training of the same quality ({size}, {amount(base[f'total_{unit}'], unit)})"
     return text + "."
-
-
-def _replica(row: dict[str, Any]) -> str:
-    """Return chips, precision and how they are split: 16 x h100-sxm fp8, tp 8 pp 2."""
-    text = f"{row['chips_per_replica']} x {row['chip']} {row['precision']}"
-    return text + (f", tp {row['tp']} pp {row['pp']}" if row["pp"] > 1 else "")
 
 
 def _plan(answer: dict[str, Any]) -> Table:
@@ -102,7 +87,7 @@ def _plan(answer: dict[str, Any]) -> Table:
         row("FFN, heads / KV heads", "", f"{build['ffn']}, {build['heads']} / {build['kv_heads']}")
     row("loss", f"{plan['loss_nats']:.4f} nats")
     if plan["chip"]:
-        row("replica", _replica(plan), "", _replica(base) if base["chip"] else "none fits")
+        row("replica", replica(plan), "", replica(base) if base["chip"] else "none fits")
         row(
             "batch", f"{plan['batch']:.1f}", str(built.get("batch", "")), f"{base['batch']:.1f}" if base["chip"] else ""
         )
@@ -140,7 +125,7 @@ def _ranking(answer: dict[str, Any]) -> Table | None:
     out = table("Choices in order", "chips, precision, layout", "parameters", "cost", "against the best")
     for row in rows:
         note = "best" if row is rows[0] else f"x {row['ratio_to_best']:.2f}" + (" (a tie)" if row["tie"] else "")
-        out.add_row(_replica(row), say(row["active_params"]), _amount(row[f"total_{unit}"], unit), note)
+        out.add_row(replica(row), say(row["active_params"]), amount(row[f"total_{unit}"], unit), note)
     return out
 
 
@@ -184,6 +169,10 @@ def _reasons(answer: dict[str, Any]) -> list[str]:
         )
     elif sure.get("above_optimum_fraction") is not None:
         out.append(f"[bold]Against the optimum[/] of this chip: {100 * sure['above_optimum_fraction']:+.2f} %.")
+    if answer["other_laws"]:
+        out.append(_others(answer))
+    if "uncertainty" in answer:
+        out += doubts.reasons(answer)
     return [*out, _trust(answer)]
 
 
@@ -201,6 +190,19 @@ def _worth(answer: dict[str, Any]) -> list[str]:
     saved = {words: prices[f"usd_per_{name}"] * amount for name, (amount, words) in units.items()}
     least = 1e-6 * answer["bill"]["total_usd"]
     return [f"{words} saves {dollars(value)}" for words, value in saved.items() if abs(value) > least]
+
+
+def _others(answer: dict[str, Any]) -> str:
+    """Return what other laws would choose, where the plan is outside its own law's runs."""
+    unit, found = answer["question"]["objective"], answer["other_laws"]
+    low, high = found[0], found[-1]
+    costs = sorted(one[f"total_{unit}"] for one in found)
+    return (
+        f"[bold]Other laws[/] ({len(found)}) would train {say(low['active_params'])} parameters on "
+        f"{say(low['train_tokens'])} tokens ({low['law']}) to {say(high['active_params'])} on "
+        f"{say(high['train_tokens'])} ({high['law']}), for {amount(costs[0], unit)} to {amount(costs[-1], unit)}: "
+        "--robust --laws weighs several."
+    )
 
 
 def _trust(answer: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from . import rollouts
 from .bars import bars, share_of
-from .tables import table
+from .parts import table
 from .units import dollars, energy, gigabytes, percent, say, seconds
 from .verdict import count, figure
 

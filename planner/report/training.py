@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from .tables import table
+from .parts import table
 from .units import percent, say
 
 _WORST = 8

@@ -6,13 +6,13 @@ from typing import Any
 import configs
 from scaling import range_warnings
 
-from ..choices import BYTES
+from ..choices import BITS, BYTES
 from ..infeasible import CAPS
 from ..model.generic import generic_model
 from ..plan import PLAN, Outcome
 from ..runs.constants import is_timed
 from ..runs.interval import Interval, interval
-from ..scenario import DEFAULT_SOURCES
+from ..scenario import DEFAULT_SOURCES, REPETITION
 from ..training.names import MAX_TRAINING_TOKENS, TYPICAL_MFU
 from .units import say
 
@@ -138,7 +138,8 @@ def warnings(outcome: Outcome) -> list[str]:
         head = []
     out = [f"{lost} of {len(outcome.choices)} choices did not settle and were left out."] if lost else []
     out += head
-    out += range_warnings(scenario.law.id, scenario.law.valid, outcome.value("params"), outcome.value("tokens"))
+    sizes, repeated = (outcome.value("params"), outcome.value("tokens")), "unique_tokens" in scenario.settings
+    out += range_warnings(scenario.law.id, scenario.law.valid, *sizes, repeated)
     if outcome.value("tokens") > MAX_TRAINING_TOKENS * (1.0 - 1e-6) and not outcome.appraised:
         out.append(f"training tokens are held at {MAX_TRAINING_TOKENS:g}, the most that is considered.")
     low, high = scenario.shape.valid["min_params"], scenario.shape.valid["max_params"]
@@ -177,7 +178,8 @@ def warnings(outcome: Outcome) -> list[str]:
             f"{100 * off:.0f} % (`estimate` tells the times of one model)."
         )
     out += _of_training(outcome)
-    if choice.precision != "bf16":
+    out += _of_law(outcome)
+    if choice.precision != "bf16" and scenario.law.form != "precision":
         out.append(f"{scenario.law.id} does not say what {choice.precision} weights cost in quality: none is charged.")
     if scenario.settings["max_sparsity"] > 1.0:
         out.append(f"{scenario.law.id} is a law of dense models: the plan stays dense.")
@@ -185,6 +187,24 @@ def warnings(outcome: Outcome) -> list[str]:
         out.append("the compute-optimal model of this quality cannot be served within the limits: no saving is stated.")
     elif choice.usd_per_hour is None:
         out.append(f"{chip.id} has no rental price: no bill in dollars.")
+    return out
+
+
+def _of_law(outcome: Outcome) -> list[str]:
+    """Return sentences on where the law's further inputs, repeated tokens and bits, lean on less than runs."""
+    scenario, out = outcome.scenario, []
+    if "unique_tokens" in scenario.settings:
+        own = "R_D" in scenario.law.coefficients
+        source = scenario.law if own else configs.load_law(REPETITION)
+        epochs, most = outcome.value("tokens") / scenario.settings["unique_tokens"], source.valid["max_epochs"]
+        if epochs > 1.0:
+            out.append(f"each unique token is seen {epochs:,.3g} times; {source.id} says what repetition is worth.")
+        if epochs > most:
+            out.append(f"{epochs:,.3g} epochs are above the fitted range of {source.id} ({most:,.3g}).")
+    if scenario.law.form == "precision":
+        bits, least = BITS[outcome.choice.precision], scenario.law.valid["min_bits"]
+        if bits < least:
+            out.append(f"{bits:g} bits are below the fitted range of {scenario.law.id} ({least:g}).")
     return out
 
 

@@ -61,3 +61,8 @@ def energy_per(joules: float) -> str:
         if abs(joules) >= 0.9995 * factor:
             return f"{joules / factor:.3g} {unit}"
     return f"{joules:.3g} J" if abs(joules) >= 0.9995 else f"{1e3 * joules:.3g} mJ"
+
+
+def amount(value: float, unit: str) -> str:
+    """Return a total in the objective's unit: usd, joules or flops."""
+    return {"usd": dollars, "joules": energy, "flops": lambda f: f"{f:.4g} FLOPs"}[unit](value)
