@@ -15,8 +15,8 @@ import pytest
 
 import configs
 from planner.cli.main import main
-from planner.draws import load_draws
 from planner.laws import asked, fitted, judged
+from planner.uncertain.law_draws import load_draws
 from scaling import FORMS
 from scaling.downstream import fit_errors
 
