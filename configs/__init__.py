@@ -42,16 +42,19 @@ from .kernels import KernelFacts as KernelFacts
 from .kernels import KernelSet as KernelSet
 from .kernels import kernels_of as kernels_of
 from .kernels import load_kernels as load_kernels
+from .laws import FORMS as LAW_FORMS  # noqa: F401
 from .laws import LawFacts as LawFacts
 from .laws import load_law as load_law
 from .models import load_model as load_model
 from .models import model_named as model_named
 from .scenarios import ESTIMATE_SETTINGS as ESTIMATE_SETTINGS
+from .scenarios import FIT_SETTINGS as FIT_SETTINGS
 from .scenarios import PLAN_SETTINGS as PLAN_SETTINGS
 from .scenarios import SETTINGS as SETTINGS
 from .scenarios import TRAIN_SETTINGS as TRAIN_SETTINGS
 from .scenarios import ScenarioFacts as ScenarioFacts
 from .scenarios import load_estimate as load_estimate
+from .scenarios import load_fit as load_fit
 from .scenarios import load_run as load_run
 from .scenarios import load_scenario as load_scenario
 from .shapes import ShapeFacts as ShapeFacts

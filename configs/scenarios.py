@@ -5,6 +5,7 @@ from typing import Any
 
 from .catalog import path_of
 from .errors import ConfigError
+from .laws import FORMS
 from .loader import Names, Number, Text, read_toml
 
 # One entry per question a user can ask; the command line's flags are these keys with dashes.
@@ -114,6 +115,32 @@ TRAIN_SETTINGS = {
     "used_probability": Number("chance that the model comes into use", 1e-6, 1.0, required=False),
     "export": Text(("megatron", "maxtext", "torchtitan"), required=False),
 }
+_COLUMN = Text(required=False)
+# What fit asks: the columns of a table of runs, the form of the law, and how it is fitted.
+FIT_SETTINGS = {
+    "runs": Text(required=False),
+    "params": _COLUMN,
+    "tokens": _COLUMN,
+    "flops": _COLUMN,
+    "loss": _COLUMN,
+    "unique_tokens": _COLUMN,
+    "experts": _COLUMN,
+    "sparsity": _COLUMN,
+    "train_bits": _COLUMN,
+    "serve_bits": _COLUMN,
+    "error": _COLUMN,
+    "weights": _COLUMN,
+    "group": _COLUMN,
+    "where": Text(required=False),
+    "drop_highest": Number("runs, a whole number", 0, 1e6, required=False),
+    "form": Text(tuple(FORMS), required=False),
+    "fix": Text(required=False),
+    "delta": Text(required=False),
+    "residual": Text(("log", "nats"), required=False),
+    "bootstrap": Number("resamplings, a whole number", 0, 1e5, required=False),
+    "seed": Number("whole number", 0, 2**32 - 1, required=False),
+    "out": Text(required=False),
+}
 _DESCRIBED = {"name": Text(required=False), "source": Text(required=False), "note": Text(required=False)}
 
 
@@ -150,6 +177,16 @@ def load_run(name: str) -> dict[str, Any]:
     path = path_of("scenarios", name)
     raw = read_toml(path, {**_DESCRIBED, **TRAIN_SETTINGS})
     return {k: v for k, v in raw.items() if k in TRAIN_SETTINGS}
+
+
+def load_fit(name: str) -> dict[str, Any]:
+    """Load the settings of a fit from a TOML file of `FIT_SETTINGS`.
+
+    Raises:
+        ConfigError: no such file, unknown setting, or a value outside its range.
+    """
+    raw = read_toml(path_of("scenarios", name), {**_DESCRIBED, **FIT_SETTINGS})
+    return {k: v for k, v in raw.items() if k in FIT_SETTINGS}
 
 
 def load_estimate(name: str) -> dict[str, Any]:

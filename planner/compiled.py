@@ -75,8 +75,8 @@ def _digest() -> str:
 class Program:
     """One function, compiled or loaded for one structure of arguments; see `program`."""
 
-    def __init__(self, function: str, tree: Any, shapes: tuple[tuple[int, ...], ...]):
-        self.function, self.tree, self.shapes = function, tree, shapes
+    def __init__(self, function: str, tree: Any, shapes: tuple[tuple[int, ...], ...], quick: bool):
+        self.function, self.tree, self.shapes, self.quick = function, tree, shapes, quick
         self._lock = threading.Lock()
         self._ready: tuple[Callable[..., Any], Any, list[tuple[int, ...]]] | None = None
 
@@ -102,7 +102,8 @@ class Program:
 
     def _path(self) -> Path | None:
         directory = cache_directory()
-        key = hashlib.sha256(f"{_digest()} {self.function} {self.tree} {self.shapes}".encode()).hexdigest()[:32]
+        told = f"{_digest()} {self.function} {self.tree} {self.shapes}" + ("" if self.quick else " optimised")
+        key = hashlib.sha256(told.encode()).hexdigest()[:32]
         return directory / f"{key}.executable" if directory else None
 
     def _load(self) -> tuple[Callable[..., Any], Any, list[tuple[int, ...]]] | None:
@@ -135,7 +136,7 @@ class Program:
             arguments = [jax.ShapeDtypeStruct(shape, np.float64) for shape in self.shapes]
             lowered = jax.jit(packed).lower(*arguments)
         try:
-            compiled = lowered.compile(compiler_options=_QUICK)
+            compiled = lowered.compile(compiler_options=_QUICK if self.quick else None)
         except Exception:  # another backend, or a jaxlib that has dropped one of the options
             compiled = lowered.compile()
         tree, shapes = told
@@ -146,17 +147,20 @@ class Program:
 
 
 @cache
-def _known(function: str, tree: Any, shapes: tuple[tuple[int, ...], ...]) -> Program:
-    return Program(function, tree, shapes)
+def _known(function: str, tree: Any, shapes: tuple[tuple[int, ...], ...], quick: bool) -> Program:
+    return Program(function, tree, shapes, quick)
 
 
-def program(function: str, *arguments: Any) -> Program:
-    """Return ``function`` ("module:name", of nested dicts of numbers) for arguments like these, in float64."""
+def program(function: str, *arguments: Any, quick: bool = True) -> Program:
+    """Return ``function`` ("module:name", of nested dicts of numbers) for arguments like these, in float64.
+
+    ``quick`` programs compile fast; the others run fast, for work that takes longer than compiling.
+    """
     configure()
     import jax
 
     leaves, tree = jax.tree.flatten(arguments)
-    return _known(function, tree, tuple(np.shape(leaf) for leaf in leaves))
+    return _known(function, tree, tuple(np.shape(leaf) for leaf in leaves), quick)
 
 
 def prepare(programs: Sequence[Program]) -> None:

@@ -17,7 +17,8 @@ _SAME = 1e-7  # relative difference of objectives below which two starts have en
 _EASING = (1024.0, 256.0, 64.0, 16.0, 4.0)  # times delta: the smoother the loss, the straighter the way from afar
 _LARGEST = 1e300  # of a coefficient, and the inverse of the least: its products with powers of sizes stay numbers
 _ROWS = (16, 64, 128, 256, 512)  # runs are padded to one of these, then to powers of two
-_FITS = (1, 16, 64, 1024, AT_A_TIME)  # likewise fits at a time
+FEW_AT_A_TIME = 64  # of forms that take long
+_FITS = (1, 16, FEW_AT_A_TIME, 1024, AT_A_TIME)  # likewise fits at a time
 
 Numbers = dict[str, Float[np.ndarray, " n"]]
 Run = Callable[[str, Mapping[str, Any]], Any]
@@ -84,7 +85,7 @@ class Asked:
     def mend(self, found: Numbers, weights: Float[np.ndarray, "m n"]) -> None:
         """Replace fits that have not ended at an optimum by the best ones from every start."""
         lost = np.flatnonzero(~ended(found))
-        for some in (lost[i : i + _FITS[2]] for i in range(0, len(lost), _FITS[2])):
+        for some in (lost[i : i + FEW_AT_A_TIME] for i in range(0, len(lost), FEW_AT_A_TIME)):
             again = self.from_everywhere(weights[some])
             for k, i in enumerate(some):
                 every = {name: values[k] for name, values in again.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from .asked import AT_A_TIME, CONVERGED, Asked, Numbers, Run, best_of, ended, jitted
+from .asked import AT_A_TIME, CONVERGED, FEW_AT_A_TIME, Asked, Numbers, Run, best_of, ended, jitted
 from .forms import FORMS
 from .runs import FitError as FitError
 from .runs import Runs as Runs
@@ -116,7 +116,8 @@ def bootstrap(
     asked = Asked(runs, known, fitted.form, fitted.fixed, fitted.delta, fitted.in_nats, run or jitted)
     out: list[dict[str, Any]] = []
     done = 0
-    for weights in resampled(runs, draws, seed, AT_A_TIME):
+    # Forms other than sums of powers take long: some at a time, by the program that the starts have gone through.
+    for weights in resampled(runs, draws, seed, AT_A_TIME if known.terms else FEW_AT_A_TIME):
         starts = {name: np.full(len(weights), value) for name, value in fitted.coefficients.items()}
         found = asked.refit(starts, weights)
         asked.mend(found, weights)

@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from .forms import FORMS, Form
 from .huber import coefficients, oracle, vector
-from .newton import minimise
+from .newton import descent, minimise
 
 _WORKING_SET = 32768  # runs times fits side by side: what stays in a processor's cache
 _LEAST_SHARE = 0.02  # of the loss that a term starts with at least
@@ -82,7 +82,8 @@ def begin(problem: Mapping[str, Any]) -> dict[str, Any]:
         scale = jnp.sqrt((weights[:, None] * bases**2).sum(0)) + 1e-300
         scaled = free / scale
         normal = scaled.T @ (weights[:, None] * scaled) + jnp.diag(told + 1e-9)
-        solved = jnp.linalg.solve(normal, scaled.T @ (weights * left)) / scale
+        # No LAPACK: a program that calls it cannot be kept on disk, for what it calls is not there when loaded.
+        solved = descent(normal[:, :, None], (scaled.T @ (weights * left))[:, None])[:, 0] / scale
         mean = (weights[:, None] * bases).sum(0) / jnp.maximum(weights.sum(), 1e-300)
         solved = jnp.maximum(solved, _LEAST_SHARE / jnp.maximum(mean, 1e-300))
         return dict(others) | dict(zip(form.linear, jnp.where(told > 0, value, solved), strict=True))

@@ -97,7 +97,7 @@ def minimise(
         least = 1e-3 * (jnp.abs(diagonal).max(0) + here["scale"]) + 1e-30
         size = jnp.maximum(jnp.abs(diagonal), least)
         raised = here["hessian"] + eye * (damping * size + 2.0 * jnp.maximum(-diagonal, 0.0))[None]
-        move = _descent(raised, -here["gradient"])
+        move = descent(raised, -here["gradient"])
         move = move * jnp.minimum(1.0, _LONGEST / jnp.maximum(jnp.abs(move).max(0), 1e-300))
         bend = (move[:, None] * move[None] * here["hessian"]).sum((0, 1))
         predicted = jnp.maximum(-(here["gradient"] * move).sum(0) - 0.5 * bend, 1e-300)
@@ -141,7 +141,7 @@ def minimise(
     return Minimum(*(out[name][..., :m] for name in ("theta", "value", "norm", "hessian", "passes")))
 
 
-def _descent(matrix: Float[Array, "p p n"], rhs: Float[Array, "p n"]) -> Float[Array, "p n"]:
+def descent(matrix: Float[Array, "p p n"], rhs: Float[Array, "p n"]) -> Float[Array, "p n"]:
     """Solve n small symmetric systems by an unrolled LDL' whose pivots are made positive: a descent direction always
     (Gill and Murray 1974)."""
     p = rhs.shape[0]

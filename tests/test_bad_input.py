@@ -49,12 +49,12 @@ def without(words: list[str], flag: str) -> list[str]:
 TYPED: dict[str, tuple[list[str], list[str]]] = {
     # commands
     "mistyped command": (["optimise"], ["'optimise'", "did you mean 'optimize'?"]),
-    "unlike any command": (["xyz"], ["'xyz'", "optimize, evaluate, estimate, train, calibrate, validate, list"]),
+    "unlike any command": (["xyz"], ["'xyz'", "optimize, evaluate, estimate, train, fit, calibrate, validate, list"]),
     "flag before the command": (
         ["--lifetime-tokens", "1e15"],
-        ["'--lifetime-tokens'", "optimize, evaluate, estimate, train, calibrate, validate, list"],
+        ["'--lifetime-tokens'", "optimize, evaluate, estimate, train, fit, calibrate, validate, list"],
     ),
-    "empty command": ([""], ["command ''", "optimize, evaluate, estimate, train, calibrate, validate, list"]),
+    "empty command": ([""], ["command ''", "optimize, evaluate, estimate, train, fit, calibrate, validate, list"]),
     # words that are not flag and value
     "mistyped flag": ([*ASK, "--tpot", "40"], ["'--tpot'", "did you mean '--tpot-ms'?"]),
     "mistyped switch": ([*ASK, "--jsn"], ["'--jsn'", "did you mean '--json'?"]),

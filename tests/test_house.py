@@ -18,7 +18,7 @@ FLOORS = (
     ("economics", "runs"),
     ("optimize",),
     ("scenario", "compiled"),
-    ("choices", "estimate"),
+    ("choices", "estimate", "laws"),
     ("infeasible", "condensed", "train"),
     ("slopes", "schooling", "other_laws"),
     ("search",),

@@ -37,6 +37,13 @@ EXAMPLES = {
         "train --params 30B --active-params 3B --chip tpu-v6e --chips 1024 --tokens 10T --json",
         "train --model llama-3.1-8b --chip b200-sxm --chips 64 --tokens 1T --tp 1 --pp 1 --export torchtitan",
     ),
+    "fit": (
+        "fit --runs runs.csv --params n_params --tokens d_tokens --loss loss_nats",
+        "fit --runs runs.csv --params N --flops C --loss L --out mine.toml --plot mine.png",
+        "fit --runs runs.csv --params N --tokens D --loss L --form gadre --delta inf --residual nats --error err",
+        "fit --runs runs.csv --params N --tokens D --unique-tokens U --loss L --form repeated --bootstrap 100",
+        "fit --runs runs.csv --params N --tokens D --loss L --where split=val --group run --fix alpha=0.34 --json",
+    ),
     "list": ("list chips", "list laws --json"),
     "calibrate": (
         "calibrate --grid small",

@@ -1,8 +1,7 @@
 """The commands on kernels: calibrate constants from timings, validate them against timings."""
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ..calibration.timings import Timings
 from ..compiled import cache_directory
 from ..report.residuals import check_plot, draw
 from .files import check_writable, write
+from .progress import progress
 from .values import InputError
 
 _DEFAULT_OUT = "calibrated.toml"
@@ -163,7 +163,7 @@ def _recorded(asked: dict[str, Any], out: Path, chip: configs.ChipFacts | None) 
     if len(chips) > 1 and not out.is_dir():
         names = ", ".join(chips)
         raise InputError(f"--out must be a folder that exists: these are timings of several chips, {names}")
-    with _progress("fitting", recorded.steps(tables)) as tick:
+    with progress("fitting", recorded.steps(tables)) as tick:
         sets = recorded.constants(tables, chips, tick)
     _enough(sets.values(), tables)
     source, files = _source(tables), []
@@ -191,7 +191,7 @@ def _timed(
     probes = session.probe(log, device, precisions, native_only="precisions" not in asked)
     todo = session.jobs(device, probes, grid, families, precisions)
     print(f"{len(todo)} kernels to time, of which the log has {resumed}", file=sys.stderr)
-    with _progress("timing", len(todo)) as tick:
+    with progress("timing", len(todo)) as tick:
         warnings = session.take(log, device, todo, tick)
     warnings += [f"{p} left out: {why}." for p, why in probes.refused.items()]
     tables_of_chip = chip_tables(device, probes.flops_per_s, probes.bytes_per_s, date.today().isoformat())
@@ -199,7 +199,7 @@ def _timed(
     chip = configs.chip_of(name, tables_of_chip)
     tables, more = read(log.path, name)
     tables = [t.of_system(dict.fromkeys(t.systems, name)) for t in tables]
-    with _progress("fitting", recorded.steps(tables)) as tick:
+    with progress("fitting", recorded.steps(tables)) as tick:
         sets = recorded.constants(tables, {name: chip}, tick)
     _enough(sets.values(), tables)
     source = f"`calibrate` on {device.count} x {device.kind}, jax {jax.__version__}"
@@ -245,24 +245,3 @@ def _use_cache() -> None:
     if directory is not None:
         jax.config.update("jax_compilation_cache_dir", str(directory / "kernels"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-
-
-@contextlib.contextmanager
-def _progress(verb: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Yield a function that names the next of ``total`` steps on a bar on stderr; silent where nobody watches."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(file=sys.stderr)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(verb, total=total)
-        started = False
-
-        def tick(what: str) -> None:
-            nonlocal started
-            bar.update(task, description=f"{verb} {what}", advance=1 if started else 0)
-            started = True
-
-        yield tick
-        bar.update(task, completed=total)

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "cost a given plan the same way",
     "estimate": "say how fast one model runs on one slice of chips, at what cost, and how sure",
     "train": "cost one training run: best layout, step time, days, dollars, memory, and how sure",
+    "fit": "fit a scaling law to your own training runs, exactly, and say how sure it is",
     "calibrate": "time kernels here, or read recorded timings, and write a chip file",
     "validate": "show predicted against measured kernel times",
     "list": "show chips, laws, models, workloads, prices, scenarios and constants with their sources",
@@ -29,7 +30,7 @@ _USAGE = "usage: llm-planner COMMAND [flags]      (or: python -m planner COMMAND
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 answered, 1 our defect, 2 bad input, 3 infeasible."""
+    """Run one command and return its exit code: 0 answered, 1 our defect, 2 bad input, 3 infeasible or no law."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _dispatch(words)
@@ -86,6 +87,7 @@ def _dispatch(words: list[str]) -> int:
         "evaluate": _evaluate,
         "estimate": partial(_one_model, "estimate"),
         "train": partial(_one_model, "train"),
+        "fit": _fit,
         "calibrate": partial(_kernels, "calibrate"),
         "validate": partial(_kernels, "validate"),
         "list": _list,
@@ -119,9 +121,9 @@ def _help(command: str) -> None:
 
 
 def _form(command: str) -> type:
-    from . import estimate_flags, flags, train_flags
+    from . import estimate_flags, fit_flags, flags, train_flags
 
-    where = {"estimate": estimate_flags, "train": train_flags}.get(command, flags)
+    where = {"estimate": estimate_flags, "train": train_flags, "fit": fit_flags}.get(command, flags)
     return getattr(where, command.capitalize())
 
 
@@ -200,6 +202,20 @@ def _one_model(command: str, words: Sequence[str]) -> int:
 
         {"estimate": estimated.show, "train": trained.show}[command](answer, _console())
     return 3 if answer["status"] == "infeasible" else 0
+
+
+def _fit(words: Sequence[str]) -> int:
+    asked = parse("fit", _form("fit"), words, configs.FIT_SETTINGS)
+    _check_save(asked)
+    from . import fit
+
+    answer = fit.fit(asked)
+    _emit(asked, answer)
+    if not asked.get("json"):
+        from ..report.fit import show
+
+        show(answer, _console())
+    return 0 if answer["status"] == "fitted" else 3
 
 
 def _answer(asked: dict[str, Any], command: str, outcome: Any, study: Any = None) -> int:

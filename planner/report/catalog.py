@@ -7,6 +7,7 @@ from rich.console import Console
 
 import configs
 
+from .formulas import SYMBOLS, formula
 from .parts import table
 
 KINDS = (
@@ -58,7 +59,8 @@ def _chips() -> list[dict[str, Any]]:
 
 def _laws() -> list[dict[str, Any]]:
     return [
-        {"id": law.id, "name": law.name, **law.coefficients, "valid": law.valid, "caveat": law.caveat,
+        {"id": law.id, "name": law.name, "form": law.form, "law": formula(law.form, law.coefficients),
+         "coefficients": law.coefficients, **law.coefficients, "valid": law.valid, "caveat": law.caveat,
          "source": law.tables["coefficients"]["source"]}
         for law in map(configs.load_law, configs.ids("laws"))
     ]  # fmt: skip
@@ -227,7 +229,7 @@ _SHOWN = {
         ("usd_per_hour", 1, "$/h"),
         ("training_mfu", 1, "MFU"),
     ),
-    "laws": (("E", 1, "E"), ("A", 1, "A"), ("B", 1, "B"), ("alpha", 1, "alpha"), ("beta", 1, "beta")),
+    "laws": (("form", None, "form"), ("law", None, "loss, nats per token")),
     "models": (
         ("params", 1e9, "B params"),
         ("active_params", 1e9, "active"),
@@ -299,23 +301,28 @@ _SHOWN = {
 # What is said below a table whose sources are too many or too long to show beside it.
 _BELOW = {
     "trainers": "Median errors of tokens per second and chip on measured runs. Sources are in the files.",
+    "laws": f"{SYMBOLS} Ranges and caveats are in the files and in --json.",
     "models": "KV: bf16, per token. Sources are in the files and in --json.",
     "batch-laws": "Batch in tokens = coefficient * variable ^ exponent: the best one, or the one that needs so many "
     "more tokens than small batches. Sources are in the files and in --json.",
     "engines": "Median errors on measured runs: throughput of dense models and of those with experts, time per output "
     "token and to the first one. What a profile without runs stands on is in its file, as all sources are.",
 }
+_SOURCED = ("laws",)  # kinds that show their sources even so
 
 
 def show_listing(answer: dict[str, Any], console: Console) -> None:
     """Print a listing as a table, one row per id, its source last; a source that all share is said once, below."""
     kind = answer["kind"]
     shown = _SHOWN[kind]
-    shared = kind in _BELOW or len({row["source"] for row in answer["items"]}) == 1
+    shared = (kind in _BELOW and kind not in _SOURCED) or len({row["source"] for row in answer["items"]}) == 1
     titles = [title for _, _, title in shown] + ([] if shared else ["source"])
     out = table(f"{len(answer['items'])} {kind}", "id", *titles)
     if not shared or kind in _BELOW:
         out.columns[-1].justify = "left"
+    for column, (_, scale, _) in zip(out.columns[1:], shown, strict=False):
+        if scale is None:
+            column.justify = "left"
     for row in answer["items"]:
         cells = []
         for key, scale, _ in shown:

@@ -1,0 +1,1 @@
+"""Scaling laws fitted to a table of training runs: what is asked, the table, the answer, and its file."""
