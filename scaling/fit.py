@@ -14,6 +14,7 @@ from .runs import Runs as Runs
 from .runs import check, resampled
 
 DELTA = 1e-3  # of Huber's loss on logarithms (Hoffmann et al. 2022, section 3.3): most residuals count by their size
+_WEIGHTS = 1 << 24  # of runs in all draws at a time: 128 MB
 _FLAT = 1e-10  # of the largest curvature: along a flatter direction rounding alone moves coefficients by a millionth
 
 
@@ -117,7 +118,8 @@ def bootstrap(
     out: list[dict[str, Any]] = []
     done = 0
     # Forms other than sums of powers take long: some at a time, by the program that the starts have gone through.
-    for weights in resampled(runs, draws, seed, AT_A_TIME if known.terms else FEW_AT_A_TIME):
+    at_a_time = min(AT_A_TIME if known.terms else FEW_AT_A_TIME, max(_WEIGHTS // len(runs), 1))
+    for weights in resampled(runs, draws, seed, at_a_time):
         starts = {name: np.full(len(weights), value) for name, value in fitted.coefficients.items()}
         found = asked.refit(starts, weights)
         asked.mend(found, weights)

@@ -74,11 +74,16 @@ def check(runs: Runs, form: Form, fixed: Mapping[str, float]) -> None:
 
 
 def resampled(runs: Runs, draws: int, seed: int, at_a_time: int) -> Iterator[Float[np.ndarray, "m n"]]:
-    """Yield weights of resampled runs, ``at_a_time`` draws each: how often each was drawn, times its own."""
+    """Yield weights of resampled runs, ``at_a_time`` draws each: how often each was drawn, times its own.
+
+    Among the draws of one time each run, or group, comes equally often in all: a balanced bootstrap, whose errors are
+    those of the plain one with less noise (Davison, Hinkley and Schechtman 1986, Biometrika 73, 555).
+    """
     random = np.random.default_rng(seed)
     group = np.arange(len(runs)) if runs.group is None else np.unique(runs.group, return_inverse=True)[1]
     count = int(group.max()) + 1
     for first in range(0, draws, at_a_time):
         many = min(at_a_time, draws - first)
-        drawn = random.multinomial(count, np.full(count, 1.0 / count), size=many)
+        picked = random.permutation(np.tile(np.arange(count), many)) + count * np.repeat(np.arange(many), count)
+        drawn = np.bincount(picked, minlength=many * count).reshape(many, count)
         yield drawn[:, group] * runs.weighing()
