@@ -1,6 +1,6 @@
 """A law fitted to runs: the exact optimum from many starts, its uncertainty by resampling, and its profiles."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,8 @@ class Fit:
     """A fitted law. ``agreeing`` of ``starts`` ended in the optimum, those that ended elsewhere above it.
 
     ``residuals`` are ln(predicted / measured loss) by run. ``converged`` says that ``gradient_norm`` is below
-    `CONVERGED`; ``trouble`` says why not, or what is odd about an optimum that was found.
+    `CONVERGED`; ``loose`` are coefficients of which other values fit as well; ``trouble`` says why a fit did not
+    converge, or what is odd about an optimum that was found.
     """
 
     form: str
@@ -36,6 +37,7 @@ class Fit:
     delta: float
     in_nats: bool
     residuals: Float[np.ndarray, " n"]
+    loose: tuple[str, ...] = ()
     trouble: str | None = None
 
     @property
@@ -58,8 +60,9 @@ class Ensemble:
     lost: int
 
     def standard_errors(self) -> dict[str, float]:
-        """Return the standard deviation of each coefficient."""
-        return {name: float(np.std(values, ddof=1)) for name, values in self.coefficients.items()}
+        """Return the standard deviation of each coefficient: infinite where draws are too far apart for numbers."""
+        with np.errstate(over="ignore"):
+            return {name: float(np.std(values, ddof=1)) for name, values in self.coefficients.items()}
 
 
 def fit(
@@ -85,6 +88,7 @@ def fit(
     found = {name: float(every[name][best]) for name in known.names}
     norm = float(every["gradient_norm"][best])
     errors = residuals(runs, form, found)
+    loose = _loose(form, every["hessian"][best], fixed)
     return Fit(
         form=form,
         coefficients=found,
@@ -96,7 +100,8 @@ def fit(
         delta=delta,
         in_nats=in_nats,
         residuals=errors,
-        trouble=_trouble(runs, form, found, norm, every["hessian"][best], fixed),
+        loose=tuple(loose),
+        trouble=_trouble(runs, form, found, norm, loose),
     )
 
 
@@ -157,16 +162,18 @@ def residuals(runs: Runs, form: str, coefficients: Mapping[str, float]) -> Float
     return np.log(predicted) - np.log(runs.loss)
 
 
-def _trouble(
-    runs: Runs, form: str, found: Mapping[str, float], norm: float, hessian: np.ndarray, fixed: Mapping[str, float]
-) -> str | None:
-    """Return what is wrong with a fit, if anything."""
+def _loose(form: str, hessian: np.ndarray, fixed: Mapping[str, float]) -> list[str]:
+    """Return the coefficients that move along directions in which the objective is flat."""
     names = FORMS[form].names
     free = [i for i, name in enumerate(names) if name not in fixed]
     curvature, directions = np.linalg.eigh(hessian[np.ix_(free, free)]) if free else (np.ones(1), np.ones((0, 1)))
     flat = curvature <= _FLAT * curvature[-1]
     share = (directions[:, flat] ** 2).sum(1)
-    loose = [names[i] for i, much in zip(free, share, strict=True) if much > 0.01]
+    return [names[i] for i, much in zip(free, share, strict=True) if much > 0.01]
+
+
+def _trouble(runs: Runs, form: str, found: Mapping[str, float], norm: float, loose: Sequence[str]) -> str | None:
+    """Return what is wrong with a fit, if anything."""
     listed = " and ".join([", ".join(loose[:-1]), loose[-1]] if loose[1:] else loose)
     why = f"these runs do not tell {listed}: other values fit as well" if loose else ""
     if norm > CONVERGED:

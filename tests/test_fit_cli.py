@@ -205,6 +205,11 @@ def test_sizes_that_never_vary_are_told(which, words, capsys, tmp_path):
     assert code in (0, 3)
     expected = {"N": "A and alpha cannot", "D": "B and beta cannot", "together": "rise together"}[which]
     assert any(expected in warning for warning in answer["warnings"])
+    if which != "together":
+        assert {*expected.split()[:3:2]} <= set(answer["not_identified"])
+        assert not {*expected.split()[:3:2]} & set(answer["standard_errors"])
+        assert answer["law_file"] is None
+        assert answer["compute_optimal"] == []
 
 
 def test_no_optimum_is_no_law(words, capsys, monkeypatch):

@@ -18,7 +18,8 @@ _CLOSE = 0.99  # correlation of two coefficients that is worth a sentence of its
 def document(fitted: Fitted) -> dict[str, Any]:
     """Return the object of a fit, in SI units and nats, its files and message left to be told."""
     law, asked, table = fitted.law, fitted.asked, fitted.table
-    between = judged.intervals(fitted.ensemble, law.free) if fitted.ensemble else {}
+    told = [name for name in law.free if name not in law.loose]  # of the others a draw says where it started
+    between = judged.intervals(fitted.ensemble, told) if fitted.ensemble else {}
     open_ = judged.not_identified(law, between)
     errors = {} if fitted.ensemble is None else fitted.ensemble.standard_errors()
     pairs = judged.correlations(law, fitted.ensemble) if fitted.ensemble else []
@@ -35,8 +36,8 @@ def document(fitted: Fitted) -> dict[str, Any]:
         "fixed": law.fixed,
         "huber_delta": law.delta if isfinite(law.delta) else "inf",
         "residual": "nats" if law.in_nats else "log",
-        "standard_errors": {name: _finite(value) for name, value in errors.items() if name in law.free},
-        "intervals": {name: list(pair) for name, pair in between.items()},
+        "standard_errors": {name: _finite(value) for name, value in errors.items() if name in told},
+        "intervals": {name: [_finite(x) for x in pair] for name, pair in between.items()},
         "not_identified": open_,
         "correlations": [{"of": [a, b], "correlation": value} for a, b, value in pairs],
         "bootstrap": {"draws": asked.draws, "lost": fitted.lost, "seed": asked.seed, "groups": _groups(fitted)},
@@ -47,7 +48,7 @@ def document(fitted: Fitted) -> dict[str, Any]:
             "highest": [{"line": line, "loss_nats": loss} for line, loss in table.dropped],
         },
         "residuals": _residuals(fitted),
-        "compute_optimal": _optimal(fitted, fitted.budgets) if fitted.budgets else [],
+        "compute_optimal": _optimal(fitted, fitted.budgets),
         "conditions": fitted.budgets.conditions if fitted.budgets else {},
         "valid": valid(fitted),
         "downstream": _downstream(fitted),
@@ -85,16 +86,21 @@ def _residuals(fitted: Fitted) -> dict[str, Any]:
     }
 
 
-def _optimal(fitted: Fitted, budgets: Budgets) -> list[dict[str, Any]]:
+def _optimal(fitted: Fitted, budgets: Budgets | None) -> list[dict[str, Any]]:
+    """Return the best size at each budget; none of a law with coefficients that could as well be others."""
+    if budgets is None or fitted.law.loose:
+        return []
     most = float((6.0 * fitted.table.columns["params"] * fitted.table.columns["tokens"]).max())
     out = []
     for k, flops in enumerate(budgets.flops):
         params = budgets.params[k]
         if not _EDGE < params < flops / _EDGE:
             continue
-        drawn = flops / (6.0 * budgets.drawn[:, k] ** 2)
-        between = [float(x) for x in np.quantile(drawn, judged.LEVELS)] if len(drawn) else None
-        sizes = [float(x) for x in np.quantile(budgets.drawn[:, k], judged.LEVELS)] if len(drawn) else None
+        drawn = budgets.drawn[:, k]
+        # Where more draws have no best size than the interval leaves out, it has no end.
+        fine = (drawn > _EDGE) & (drawn < flops / _EDGE)
+        sizes = np.quantile(drawn, judged.LEVELS).tolist() if len(drawn) and fine.mean() > judged.LEVELS[1] else None
+        between = [flops / (6.0 * size**2) for size in reversed(sizes)] if sizes else None
         tokens = budgets.tokens[k]
         out.append(
             {"flops": float(flops), "params": float(params), "params_interval": sizes, "tokens": float(tokens),
@@ -127,10 +133,11 @@ def _warnings(fitted: Fitted, open_: dict[str, str], pairs: list[tuple[str, str,
     law, table = fitted.law, fitted.table
     out = judged.sameness(table.columns, law.form)
     if law.converged and law.trouble:
-        out.append(f"{law.trouble}.")
-    if open_:
+        out.append(f"{law.trouble}{': hold one with --fix' if law.loose else ''}.")
+    wide = [name for name in open_ if name not in law.loose]
+    if wide:
         out.append(
-            f"these runs do not identify {_listed(list(open_))}: 90 % intervals span more than a factor of "
+            f"these runs do not identify {_listed(wide)}: 90 % intervals span more than a factor of "
             f"{judged.WIDEST:g}, or for exponents more than their own size."
         )
     close = [(a, b, r) for a, b, r in pairs if abs(r) > _CLOSE]
@@ -149,7 +156,7 @@ def _warnings(fitted: Fitted, open_: dict[str, str], pairs: list[tuple[str, str,
             out.append(f"{fitted.lost} of {fitted.asked.draws} resamplings have no optimum: no errors can be stated.")
         elif fitted.lost > _FEW_LOST * fitted.asked.draws:
             out.append(f"{fitted.lost} of {fitted.asked.draws} resamplings have no optimum and are left out.")
-    if fitted.budgets and len(_optimal(fitted, fitted.budgets)) < len(fitted.budgets.flops):
+    if fitted.budgets and not law.loose and len(_optimal(fitted, fitted.budgets)) < len(fitted.budgets.flops):
         out.append("at some budgets this law has no best size: its loss only falls, or only rises, with size.")
     if fitted.errors is not None and fitted.errors.trouble:
         out.append(f"errors downstream: {fitted.errors.trouble}.")

@@ -34,11 +34,13 @@ def intervals(ensemble: Ensemble, free: list[str]) -> dict[str, tuple[float, flo
 def not_identified(law: Fit, between: Mapping[str, tuple[float, float]]) -> dict[str, str]:
     """Return the coefficients that runs leave open, each with why.
 
-    A positive coefficient is one whose 90 % interval spans more than a factor of `WIDEST`, an exponent one whose
-    interval is wider than the exponent itself.
+    Those of `scaling.fit.Fit.loose` are; else a positive coefficient is one whose 90 % interval spans more than a
+    factor of `WIDEST`, an exponent one whose interval is wider than the exponent itself.
     """
-    out = {}
+    out = dict.fromkeys(law.loose, "other values fit these runs as well")
     for name, (low, high) in between.items():
+        if name in law.loose:
+            continue
         value = law.coefficients[name]
         if name in FORMS[law.form].logs and not name.startswith(("alpha", "beta")):
             if not high <= WIDEST * low:

@@ -29,8 +29,10 @@ def save(fitted: Fitted, path: Path, open_: Iterable[str], write: Callable[[str,
     ``open_`` are coefficients that the runs do not identify: the law's caveat.
 
     Raises:
-        configs.ConfigError: coefficients that no law may have: nothing is written.
+        configs.ConfigError: coefficients that no law may have, or that runs leave open: nothing is written.
     """
+    if fitted.law.loose:
+        raise configs.ConfigError(f"any other {fitted.law.loose[0]} fits these runs as well")
     draws = None if fitted.ensemble is None else f"{path.stem}.npz"
     texts = {path.name: toml(tables(fitted, open_, draws)).encode()}
     if draws:

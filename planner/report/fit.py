@@ -1,6 +1,6 @@
 """A fitted law as a person reads it: the law first, then how sure, what it implies, and what the runs leave open."""
 
-from math import expm1
+from math import expm1, inf
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from .parts import table
 from .units import percent, say
 
 _LARGEST = 5
+_OPEN = 100.0  # times as many tokens per parameter at one end of an interval as at the other say nothing
 
 
 def verdict(answer: dict[str, Any]) -> str:
@@ -25,11 +26,13 @@ def verdict(answer: dict[str, Any]) -> str:
     if rows:
         inside = [row for row in rows if not row["extrapolated"]]
         row = inside[-1] if inside else rows[0]
-        text += f"; at {row['flops']:.0e} FLOPs ".replace("e+", "e")
-        text += f"{_count(row['tokens_per_param'])} tokens per parameter are best"
-        if row["tokens_per_param_interval"]:
-            low, high = row["tokens_per_param_interval"]
-            text += f" ({_count(low)} to {_count(high)}, nine times in ten)"
+        at = f"; at {row['flops']:.0e} FLOPs ".replace("e+", "e")
+        low, high = row["tokens_per_param_interval"] or (0.0, inf)
+        if answer["intervals"] and not high < _OPEN * low:
+            text += f"{at}the best size is open"
+        else:
+            text += f"{at}{_count(row['tokens_per_param'])} tokens per parameter are best"
+            text += f" ({_count(low)} to {_count(high)}, nine times in ten)" if answer["intervals"] else ""
     return text + "."
 
 
@@ -66,12 +69,12 @@ def _law(answer: dict[str, Any]) -> Table:
     out.columns[-1].justify = "left"
     for name, value in _coefficients(answer).items():
         said = "" if value is None else f"{value:.6g}"
-        fixed = "held" if name in answer["fixed"] else ""
+        fixed = "held" if name in answer["fixed"] else "not identified" if name in answer["not_identified"] else ""
         if sure and name in answer["intervals"]:
-            low, high = answer["intervals"][name]
+            between = " to ".join("?" if end is None else f"{end:.4g}" for end in answer["intervals"][name])
             error = answer["standard_errors"][name]
             note = "not identified" if name in answer["not_identified"] else ""
-            out.add_row(name, said, "" if error is None else f"{error:.3g}", f"{low:.4g} to {high:.4g}", note)
+            out.add_row(name, said, "" if error is None else f"{error:.3g}", between, note)
         else:
             out.add_row(name, said, *([""] * (len(extra) - 1)), fixed)
     return out
@@ -82,13 +85,14 @@ def _optimal(answer: dict[str, Any]) -> Table | None:
     if not rows:
         return None
     told = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in answer["conditions"].items())
-    sure = bool(rows[0]["tokens_per_param_interval"])
+    sure = bool(answer["intervals"])
     extra = ("90 % interval",) if sure else ()
     title = "Compute-optimal" + (f" at {told}" if told else "")
     out = table(title, "FLOPs", "parameters", "tokens", "tokens per parameter", *extra, "loss")
     for row in rows:
         flops = f"{row['flops']:.0e}".replace("e+", "e") + (" *" if row["extrapolated"] else "")
-        between = [" to ".join(map(_count, row["tokens_per_param_interval"]))] if sure else []
+        told = row["tokens_per_param_interval"]
+        between = [" to ".join(map(_count, told)) if told else "open"] if sure else []
         sizes = say(row["params"]), say(row["tokens"]), _count(row["tokens_per_param"])
         out.add_row(flops, *sizes, *between, f"{row['loss_nats']:.3f}")
     if any(row["extrapolated"] for row in rows):
@@ -98,7 +102,7 @@ def _optimal(answer: dict[str, Any]) -> Table | None:
 
 
 def _count(value: float) -> str:
-    return f"{value:,.0f}" if value >= 99.5 else f"{value:.3g}"
+    return f"{value:,.0f}" if 99.5 <= value < 1e6 else f"{value:.3g}"
 
 
 def _downstream(answer: dict[str, Any]) -> Table | None:
