@@ -39,12 +39,19 @@ class Found:
         return float(self.solved["log_objective"])
 
 
-def scanned(menu: Sequence[float], search: Callable[[float], Found]) -> list[Found]:
+def scanned(
+    menu: Sequence[float], search: Callable[[float], Found], tick: Callable[[str], None] | None = None
+) -> list[Found]:
     """Return the best plan of the first number of experts of ``menu`` (dense), and of all others and those between.
 
+    ``tick`` is told what is searched: each entry of the menu, and last what lies between.
     Where none has a plan, the one with the least excess over a limit comes first.
     """
-    found = [search(experts) for experts in menu]
+    found: list[Found] = []
+    tick = tick or (lambda what: None)
+    for experts in menu:
+        tick("dense models" if experts <= 1.0 else f"{experts:.3g} x experts")
+        found.append((_from(found[-1], experts) if found else None) or search(experts))
     if all(one.refusal is not None for one in found):
         return sorted(found, key=lambda one: one.refusal.excess_fraction if one.refusal else 0.0)
     if len(found) == 1:
@@ -54,6 +61,7 @@ def scanned(menu: Sequence[float], search: Callable[[float], Found]) -> list[Fou
     low, high = max(menu[i - 1], min(_LEAST, menu[i])), menu[min(i + 1, len(menu) - 1)]
     if best.refusal is not None:
         return found[:1]
+    tick("between")
     if best.planner.budget is None and not best.planner.schools.firm:
         planner, given, solved = settled(best.planner, best.given, best.solved, low, high)
         return [found[0], Found(planner, given, solved)]
@@ -65,6 +73,19 @@ def scanned(menu: Sequence[float], search: Callable[[float], Found]) -> list[Fou
 
     sections(value, low, high)
     return [found[0], min(tried, key=lambda one: one.score)]
+
+
+def _from(last: Found, experts: float) -> Found | None:
+    """Return the best plan with ``experts``, the search begun with the residuals and forms of ``last``; None where that
+    has none to begin with, or the plan has limits beyond the program's."""
+    planner = last.planner
+    plain = last.refusal is None and planner.budget is None and not planner.schools.firm and planner.experts > 1.0
+    if not plain or last.given["by_flops"]:
+        return None
+    moved = planner.with_experts(experts)
+    told = _numbers(moved, last.given)
+    solved = moved.solve(told, start=planner.condensed.residuals)
+    return Found(moved, told, solved) if solved["found"] else None
 
 
 def settled(

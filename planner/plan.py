@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,13 +72,15 @@ class Outcome:
         return self.choices[self.picked[PLAN]]
 
 
-def optimize(scenario: Scenario) -> Outcome:
+def optimize(scenario: Scenario, tick: Callable[[str], None] | None = None) -> Outcome:
     """Return the cheapest plan for the scenario, or why there is none.
+
+    ``tick`` is told what is searched where numbers of experts are scanned.
 
     Raises:
         ConfigError: the choices that the scenario names do not go together.
     """
-    return _confirmed(scenario, _optimize)
+    return _confirmed(scenario, partial(_optimize, tick=tick))
 
 
 def _confirmed(scenario: Scenario, ask: Callable[[Scenario, Mapping[str, float]], Outcome]) -> Outcome:
@@ -107,11 +110,11 @@ def _confirmed(scenario: Scenario, ask: Callable[[Scenario, Mapping[str, float]]
     return ask(scenario, known)
 
 
-def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
+def _optimize(scenario: Scenario, known: Mapping[str, float], tick: Callable[[str], None] | None = None) -> Outcome:
     if is_unreachable(scenario):
         choices = enumerate_choices(scenario)
         return Outcome(scenario, choices, infeasible=unreachable(scenario, _least_loss(scenario, choices)))
-    best = min(_scanned(scenario, known), key=lambda found: found.score)
+    best = min(_scanned(scenario, known, tick), key=lambda found: found.score)
     planner, given, solved, choices = best.planner, best.given, best.solved, best.planner.choices
     if best.refusal is not None:
         return Outcome(scenario, choices, infeasible=best.refusal)
@@ -150,9 +153,9 @@ def _optimize(scenario: Scenario, known: Mapping[str, float]) -> Outcome:
     )  # fmt: skip
 
 
-def _scanned(scenario: Scenario, known: Mapping[str, float]) -> list[Found]:
+def _scanned(scenario: Scenario, known: Mapping[str, float], tick: Callable[[str], None] | None = None) -> list[Found]:
     """Return the best dense plan, and the best with experts where the scenario allows some."""
-    return scanned(expansions(scenario), lambda experts: _searched(scenario, known, experts))
+    return scanned(expansions(scenario), lambda experts: _searched(scenario, known, experts), tick)
 
 
 def _searched(scenario: Scenario, known: Mapping[str, float], experts: float) -> Found:

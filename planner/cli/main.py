@@ -133,9 +133,13 @@ def _optimize(words: Sequence[str]) -> int:
     from ..scenario import Scenario
 
     scenario = Scenario.of(settings(asked))
+    from ..choices import expansions
     from ..plan import optimize
+    from .progress import progress
 
-    outcome = optimize(scenario)
+    steps = len(expansions(scenario))
+    with progress("searching", steps + 1) if steps > 1 else contextlib.nullcontext() as tick:
+        outcome = optimize(scenario, tick)
     wanted = [name for name in ("draws", "laws", "cvar") if name in scenario.settings]
     if outcome.infeasible or not (wanted or "uncertainty" in asked or "robust" in asked):
         return _answer(asked, "optimize", outcome)
