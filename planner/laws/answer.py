@@ -148,8 +148,8 @@ def _warnings(fitted: Fitted, open_: dict[str, str], pairs: list[tuple[str, str,
     if len(far):
         lines = ", ".join(str(table.lines[i]) for i in far[:_WORST]) + (", ..." if len(far) > _WORST else "")
         out.append(
-            f"{len(far)} of {len(table)} runs are more than {judged.FAR:g} robust standard deviations off the law, "
-            f"lines {lines}: none was left out (--drop-highest and --where do)."
+            f"more than {judged.FAR:g} robust standard deviations off the law: {len(far)} of {len(table)} runs (line "
+            f"{lines}). None was left out (--drop-highest and --where do)."
         )
     if law.converged and fitted.asked.draws:
         if fitted.ensemble is None and law.free:
