@@ -1,5 +1,6 @@
 """Scaling laws, published or fitted: the loss in nats per token of N parameters trained on D tokens."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,8 @@ def load_law(name: str) -> LawFacts:
     path = path_of("laws", name)
     known = FORMS[read_toml(path, _SCHEMA)["form"]]
     raw = read_toml(path, {**_SCHEMA, "coefficients": Table(known)})
+    if raw["form"] == "moe":
+        _check_experts(path, raw["coefficients"], raw["valid"].get("max_experts", 1.0))
     return LawFacts(
         id=path.stem,
         name=raw["name"],
@@ -123,6 +126,21 @@ def load_law(name: str) -> LawFacts:
         downstream={key: raw["downstream"][key] for key in ("eps", "k", "gamma")} if "downstream" in raw else {},
         tables=raw,
     )
+
+
+def _check_experts(path: Path, c: Mapping[str, float], most: float) -> None:
+    """Raise unless loss falls with size and tokens at every number of experts up to ``most``."""
+    if not c["E_start"] < c["E_max"]:
+        raise ConfigError(f"{path}: coefficients.E_start = {c['E_start']:g} must be below E_max = {c['E_max']:g}")
+    start = 1.0 / (1.0 / c["E_start"] - 1.0 / c["E_max"])
+    for experts in (1.0, most):
+        log = math.log(1.0 / (1.0 / (experts - 1.0 + start) + 1.0 / c["E_max"]))
+        for exponent, slope in (("alpha", "gamma"), ("beta", "zeta")):
+            if c[exponent] + c[slope] * log >= 0.0:
+                raise ConfigError(
+                    f"{path}: coefficients.{exponent} + {slope} ln F must be negative at {experts:g} experts: loss "
+                    "falls with size and tokens"
+                )
 
 
 def _beside(path: Path, name: str) -> Path:

@@ -73,6 +73,9 @@ def over_caps(
     over = caps[:, : len(choices)]
     least = int(np.argmin(over.max(axis=0)))
     limit = int(np.argmax(over[:3, least]))
+    if not np.isfinite(over[:, least]).all():
+        said = f"under {scenario.law.id} no size considered reaches this quality: choose another --law or quality"
+        return Infeasible("infeasible", "law", said, 0.0)
     if over[limit, least] < 0:
         raise ArithmeticError("the solver settled on no plan although every limit leaves room")
     choice, excess = choices[least], math.expm1(over[limit, least])

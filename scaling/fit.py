@@ -166,6 +166,8 @@ def _loose(form: str, hessian: np.ndarray, fixed: Mapping[str, float]) -> list[s
     """Return the coefficients that move along directions in which the objective is flat."""
     names = FORMS[form].names
     free = [i for i, name in enumerate(names) if name not in fixed]
+    if not np.isfinite(hessian).all():
+        return [names[i] for i in free]
     curvature, directions = np.linalg.eigh(hessian[np.ix_(free, free)]) if free else (np.ones(1), np.ones((0, 1)))
     flat = curvature <= _FLAT * curvature[-1]
     share = (directions[:, flat] ** 2).sum(1)
@@ -176,11 +178,17 @@ def _trouble(runs: Runs, form: str, found: Mapping[str, float], norm: float, loo
     """Return what is wrong with a fit, if anything."""
     listed = " and ".join([", ".join(loose[:-1]), loose[-1]] if loose[1:] else loose)
     why = f"these runs do not tell {listed}: other values fit as well" if loose else ""
+    rising = _rising(runs, form, found)
+    if rising:
+        why = f"{why}; {rising}" if why else rising
     if norm > CONVERGED:
         why = why or "fix a coefficient, or take a simpler form"
         return f"no start reached an optimum, the gradient's norm is {norm:.0e}: {why}"
-    if loose:
-        return why
+    return why or None
+
+
+def _rising(runs: Runs, form: str, found: Mapping[str, float]) -> str | None:
+    """Return what loss rises with in every run, if anything."""
     errors = residuals(runs, form, found)
     for name in ("params", "tokens"):
         more = replace(runs, **{name: 1.001 * runs.columns()[name]})

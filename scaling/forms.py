@@ -68,7 +68,7 @@ def _gadre(c: Numbers) -> ChinchillaLaw:
 
 
 def _repeated(c: Numbers) -> RepeatedLaw:
-    return RepeatedLaw(_chinchilla(c), c["unique_tokens"], c["R_D"], c["R_N"])
+    return RepeatedLaw.of(_chinchilla(c), c["unique_tokens"], c["R_D"], c["R_N"])
 
 
 def _of(kind: type, names: tuple[str, ...]) -> Callable[[Numbers], Any]:
@@ -216,4 +216,4 @@ def law_of(coefficients: Numbers, conditions: Conditions | None = None, repetiti
     if repetition is None:
         return law
     decay = own or repetition
-    return RepeatedLaw(law, repetition["unique_tokens"], decay["R_D"], decay["R_N"])
+    return RepeatedLaw.of(law, repetition["unique_tokens"], decay["R_D"], decay["R_N"])

@@ -24,32 +24,36 @@ class RepeatedLaw(Law):
 
     base: Law
     unique_tokens: Scalar
+    unique_params: Scalar
     R_D: Scalar
     R_N: Scalar
 
+    @classmethod
+    def of(cls, base: Law, unique_tokens: Scalar, R_D: Scalar, R_N: Scalar) -> "RepeatedLaw":
+        """Return the law, with the N for which the unique tokens are compute-optimal under ``base``."""
+        if isinstance(base, ChinchillaLaw):
+            params = base.compute_optimal_params(unique_tokens)
+        else:
+            params = params_of_tokens(base, unique_tokens)
+        return cls(base, unique_tokens, params, R_D, R_N)
+
     def at(self, conditions: Conditions) -> Law:
         """Return the law with its base under ``conditions``."""
-        return RepeatedLaw(self.base.at(conditions), self.unique_tokens, self.R_D, self.R_N)
-
-    def unique_params(self) -> Scalar:
-        """Return the N for which the unique tokens are compute-optimal under the base law."""
-        if isinstance(self.base, ChinchillaLaw):
-            return self.base.compute_optimal_params(self.unique_tokens)
-        return params_of_tokens(self.base, self.unique_tokens)
+        return RepeatedLaw.of(self.base.at(conditions), self.unique_tokens, self.R_D, self.R_N)
 
     def loss(self, N: Scalar, D: Scalar) -> Scalar:
         """Return the loss in nats per token of ``N`` parameters trained on ``D`` tokens, repeated ones included."""
-        return self.base.loss(worth(N, self.unique_params(), self.R_N), worth(D, self.unique_tokens, self.R_D))
+        return self.base.loss(worth(N, self.unique_params, self.R_N), worth(D, self.unique_tokens, self.R_D))
 
     def tokens_for_loss(self, N: Scalar, L: Scalar) -> Scalar:
         """Return the D that reaches ``L``; not finite where no number of repetitions does."""
-        needed = self.base.tokens_for_loss(worth(N, self.unique_params(), self.R_N), L)
+        needed = self.base.tokens_for_loss(worth(N, self.unique_params, self.R_N), L)
         return jnp.exp(log_for_worth(jnp.log(needed), self.unique_tokens, self.R_D, strict=True))
 
     def params_for_loss(self, D: Scalar, L: Scalar) -> Scalar:
         """Return the N that reaches ``L``; not finite where none does."""
         needed = self.base.params_for_loss(worth(D, self.unique_tokens, self.R_D), L)
-        return jnp.exp(log_for_worth(jnp.log(needed), self.unique_params(), self.R_N, strict=True))
+        return jnp.exp(log_for_worth(jnp.log(needed), self.unique_params, self.R_N, strict=True))
 
     def params_floor(self, L: Scalar) -> Scalar:
         """Return the N that reaches ``L`` only with endless repetition, of U (1 + R_D) tokens' worth, or with the best
@@ -59,7 +63,7 @@ class RepeatedLaw(Law):
         at = lambda log_D: jnp.asarray(self.base.loss(needed, jnp.exp(log_D)))  # noqa: E731
         rising = jax.jvp(at, (most,), (jnp.ones_like(most),))[1] > 0.0
         needed = jnp.where(rising, self.base.params_floor(L), needed)
-        return jnp.exp(log_for_worth(jnp.log(needed), self.unique_params(), self.R_N, strict=True))
+        return jnp.exp(log_for_worth(jnp.log(needed), self.unique_params, self.R_N, strict=True))
 
     def log_split(self, u: Scalar, L: Scalar) -> tuple[Scalar, Scalar]:
         """Return (ln N, ln D) on the curve of loss ``L`` at the split ``u`` of the base law, in worth."""
@@ -75,12 +79,12 @@ class RepeatedLaw(Law):
 
     def log_most_worth(self) -> tuple[Scalar, Scalar]:
         """Return ln of what endless parameters and repetition are worth."""
-        most = self.unique_params() * (1.0 + self.R_N), self.unique_tokens * (1.0 + self.R_D)
+        most = self.unique_params * (1.0 + self.R_N), self.unique_tokens * (1.0 + self.R_D)
         return jnp.log(most[0]), jnp.log(most[1])
 
     def counts(self, log_N: Scalar, log_D: Scalar) -> tuple[Scalar, Scalar]:
         """Return ln of the parameters and tokens, repeated ones counted, that are worth so many."""
-        log_N = log_for_worth(log_N, self.unique_params(), self.R_N)
+        log_N = log_for_worth(log_N, self.unique_params, self.R_N)
         return log_N, log_for_worth(log_D, self.unique_tokens, self.R_D)
 
     def last_split(self, D: Scalar, L: Scalar) -> Scalar:
@@ -91,7 +95,7 @@ class RepeatedLaw(Law):
     def lowest_loss(self) -> Scalar:
         """Return the loss of endless parameters on the unique tokens, endlessly repeated: a bound, for N counts less
         beyond `unique_params`."""
-        most = self.unique_params() * (1.0 + self.R_N), self.unique_tokens * (1.0 + self.R_D)
+        most = self.unique_params * (1.0 + self.R_N), self.unique_tokens * (1.0 + self.R_D)
         return self.base.loss(*most)
 
 

@@ -274,7 +274,7 @@ BAD = {
     "text in a number": (lambda w: [*w[:8], "split", *w[9:]], "line 2: split = 'test' is not a number"),
     "text with a suffix": (lambda w: [*w, "--weights", "name"], "line 2: name = 'run 0' is not a number"),
     "blank cells": (lambda w: [*w[:8], "err", *w[9:]], "line 2: no err"),
-    "tokens as loss": (lambda w: [*w[:8], "D", *w[9:]], "outside 0.001 to 20 (nats per token)"),
+    "tokens as loss": (lambda w: [*w[:8], "D", *w[9:]], "--tokens and --loss both name the column 'D'"),
     "unknown form": (lambda w: [*w, "--form", "chinchila"], "did you mean 'chinchilla'?"),
     "no unique tokens": (lambda w: [*w, "--form", "repeated"], "--unique-tokens is missing"),
     "no bits": (lambda w: [*w, "--form", "precision", "--train-bits", "bits"], "--serve-bits is missing"),

@@ -253,7 +253,7 @@ def test_parts_sum_to_the_loss(given, log_N, ratio):
     found, N, D = law(*given), np.exp(log_N), np.exp(log_N + ratio)
     worths = (N, D)
     if isinstance(found, RepeatedLaw):
-        worths = worth(N, found.unique_params(), found.R_N), worth(D, found.unique_tokens, found.R_D)
+        worths = worth(N, found.unique_params, found.R_N), worth(D, found.unique_tokens, found.R_D)
     total = sum(call("parts", found, *worths))
     assert call("loss_of_parts", found, total) == pytest.approx(float(call("loss", found, N, D)), rel=1e-13)
     assert float(call("loss", found, N, D)) >= float(call("lowest_loss", found))

@@ -76,6 +76,19 @@ def test_dollars_on_limited_tokens_are_the_least_of_what_evaluate_finds(unique):
     assert min(costs) == pytest.approx(plan.value("total_usd"), rel=1e-4)
 
 
+@pytest.mark.parametrize("law", ["kaplan-2020", "ludziejewski-2025", "abnar-2025", "kumar-2024", "gadre-2024-c4"])
+@pytest.mark.parametrize("objective", ["usd", "flops"])
+def test_any_law_can_run_out_of_tokens(law, objective):
+    asked = {"lifetime_tokens": DEMAND, "quality_like": LIKE, "chips": ["h100-sxm"], "law": law, "objective": objective}
+    free = optimize(Scenario.of(asked))
+    held = optimize(Scenario.of({**asked, "unique_tokens": 0.5 * free.value("tokens")}))
+    assert held.value("loss_nats") == pytest.approx(free.value("loss_nats"), rel=1e-9)
+    names = ("training_flops", "inference_flops") if objective == "flops" else ("total_usd",)
+    ratio = sum(map(held.value, names)) / sum(map(free.value, names))
+    # Two epochs are worth nearly as much as new tokens; dollars are told to what times are matched to.
+    assert (1.0 if objective == "flops" else 0.998) < ratio < 1.05
+
+
 def test_enough_tokens_change_nothing():
     asked = {"lifetime_tokens": DEMAND, "quality_like": LIKE, "chips": ["h100-sxm"]}
     free, held = optimize(Scenario.of(asked)), optimize(Scenario.of({**asked, "unique_tokens": 1e15}))

@@ -72,7 +72,7 @@ def test_no_size_has_less_risk_than_the_robust_one(outcome, studied):
 @pytest.mark.parametrize("demand", [1e12, 1e15])
 def test_the_robust_size_is_never_riskier_than_the_point_plan(demand, tail):
     found = study(optimize(Scenario.of({**QUESTION, "lifetime_tokens": demand})), 100, robust=True, tail=tail)
-    assert found.risk(found.robust) <= found.risk(found.point)
+    assert risk(found.robust.cost, tail) <= risk(found.point.cost, tail)  # of draws that fail, then of cost
     assert (found.regret(found.point) > -1e-4).all()  # between sizes of the table serving is told by a parabola
 
 
@@ -111,10 +111,30 @@ def test_draws_repeat_by_seed(outcome, studied):
 
 def test_the_worst_draws_cost_more_than_the_mean():
     cost = np.arange(1.0, 101.0)
-    assert risk(cost, None) == 50.5
-    assert risk(cost, 0.1) == 95.5
-    assert risk(cost, 1.0) == 50.5
-    assert risk(np.append(cost, np.inf), 0.1) == math.inf
+    assert risk(cost, None) == (0.0, 50.5)
+    assert risk(cost, 0.1) == (0.0, 95.5)
+    assert risk(cost, 1.0) == (0.0, 50.5)
+    # A draw that cannot be had comes before any cost.
+    assert risk(np.append(cost, np.inf), 0.1) == (pytest.approx(1.0 / 101.0), 95.5)
+    assert risk(np.full(3, np.inf), None) == (1.0, math.inf)
+
+
+def test_the_robust_size_fails_in_the_fewest_draws():
+    asked = {**QUESTION, "train_days": 90.0, "train_chips": 12.0, "train_on": ["h100-sxm"]}
+    found = study(optimize(Scenario.of(asked)), 100, robust=True)
+    answer = document(found.outcome, "optimize", found)
+    robust = answer["robust"]
+    assert 0.0 < answer["uncertainty"]["plan"]["infeasible_fraction"] < 1.0
+    assert robust["infeasible_fraction"] <= robust["infeasible_fraction_of_plan"]
+    assert robust["gain_fraction"] is None or robust["infeasible_fraction"] == robust["infeasible_fraction_of_plan"]
+    assert robust["risk"] > 0
+
+
+def test_notes_say_what_the_draws_are_of(outcome):
+    found = study(outcome, 20, ["hoffmann-2022", "kaplan-2020"])
+    warnings = document(outcome, "optimize", found)["warnings"]
+    assert "draws are of hoffmann-2022 and kaplan-2020, the plan is that of epoch-2024." in warnings
+    assert any(text.startswith("no draws of hoffmann-2022, kaplan-2020 are known") for text in warnings)
 
 
 def test_several_laws_weigh_the_same_and_each_has_its_plan(outcome):
@@ -187,7 +207,8 @@ BAD = {
     "--laws epoch-2024,,hoffmann-2022": "separated by single commas",
     "--laws epoch-2025": "did you mean 'epoch-2024'",
     "--laws epoch-2024,hoffmann-2022 --target-loss 2.1": "each law measures loss on data of its own",
-    "--uncertainty --budget-usd 1B": "needs --quality-like or --target-loss",
+    "--uncertainty --budget-usd 1B": "--uncertainty needs --quality-like or --target-loss",
+    "--robust --budget-usd 1B": "--robust needs --quality-like or --target-loss",
     "--uncertainty yes": "does not belong here",
     "--robust --robust": "given twice",
     "--unique-tokens 0": "outside",

@@ -133,6 +133,13 @@ def _optimize(words: Sequence[str]) -> int:
     from ..scenario import Scenario
 
     scenario = Scenario.of(settings(asked))
+    s = scenario.settings
+    wanted = [name for name in ("draws", "laws", "cvar") if name in s]
+    wanted += [name for name in ("uncertainty", "robust") if name in asked]
+    if wanted and "budget_usd" in s:
+        raise InputError(f"--{wanted[0]} needs --quality-like or --target-loss: a budget fixes the cost")
+    if len(s.get("laws", ())) > 1 and "target_loss" in s:
+        raise InputError("--laws needs --quality-like: each law measures loss on data of its own")
     from ..choices import expansions
     from ..plan import optimize
     from .progress import progress
@@ -140,12 +147,10 @@ def _optimize(words: Sequence[str]) -> int:
     steps = len(expansions(scenario))
     with progress("searching", steps + 1) if steps > 1 else contextlib.nullcontext() as tick:
         outcome = optimize(scenario, tick)
-    wanted = [name for name in ("draws", "laws", "cvar") if name in scenario.settings]
-    if outcome.infeasible or not (wanted or "uncertainty" in asked or "robust" in asked):
+    if outcome.infeasible or not wanted:
         return _answer(asked, "optimize", outcome)
     from ..uncertain import DRAWS, study
 
-    s = scenario.settings
     robust = "robust" in asked or "cvar" in s
     found = study(outcome, int(s.get("draws", DRAWS)), s.get("laws", ()), robust, s.get("cvar"))
     return _answer(asked, "optimize", outcome, found)

@@ -12,6 +12,7 @@ from .law_file import valid
 _FEW_LOST = 0.01  # share of resamplings without an optimum that goes without saying
 _WORST = 8  # residuals listed
 _EDGE = 1.001  # a best size this near one, or the whole budget, is no optimum
+_FEW_GROUPS = 10  # of which resampling tells errors roughly
 _CLOSE = 0.99  # correlation of two coefficients that is worth a sentence of its own
 
 
@@ -39,6 +40,7 @@ def document(fitted: Fitted) -> dict[str, Any]:
         "standard_errors": {name: _finite(value) for name, value in errors.items() if name in told},
         "intervals": {name: [_finite(x) for x in pair] for name, pair in between.items()},
         "not_identified": open_,
+        "undetermined": list(law.loose),
         "correlations": [{"of": [a, b], "correlation": value} for a, b, value in pairs],
         "bootstrap": {"draws": asked.draws, "lost": fitted.lost, "seed": asked.seed, "groups": _groups(fitted)},
         "rows": len(table),
@@ -144,12 +146,14 @@ def _warnings(fitted: Fitted, open_: dict[str, str], pairs: list[tuple[str, str,
     if close:
         said = ", ".join(f"{a} and {b} ({r:+.3f})" for a, b, r in close[:3])
         out.append(f"coefficients that trade off against each other: {said}; take them from one law together.")
+    if fitted.ensemble is not None and _groups(fitted) < _FEW_GROUPS:
+        out.append(f"errors from resampling {_groups(fitted)} runs or groups are rough: ten or more tell them.")
     far = judged.far_off(law.residuals) if np.isfinite(law.residuals).all() else []
     if len(far):
         lines = ", ".join(str(table.lines[i]) for i in far[:_WORST]) + (", ..." if len(far) > _WORST else "")
         out.append(
             f"more than {judged.FAR:g} robust standard deviations off the law: {len(far)} of {len(table)} runs (line "
-            f"{lines}). None was left out (--drop-highest and --where do)."
+            f"{lines}); none was left out (--drop-highest and --where do)."
         )
     if law.converged and fitted.asked.draws:
         if fitted.ensemble is None and law.free:

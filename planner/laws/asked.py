@@ -59,6 +59,14 @@ class Asked:
         draws = int(given.get("bootstrap", DRAWS if form in MONOMIALS else FEWER_DRAWS))
         if 0 < draws < LEAST_DRAWS:
             raise configs.ConfigError(f"--bootstrap = {draws} must be 0, or {LEAST_DRAWS} or more")
+        roles = {name: given[name] for name in (*_ROLES, *_OPTIONAL) if name in given and name != "group"}
+        for name, column in roles.items():
+            other = next(n for n, c in roles.items() if c == column)
+            if other != name:
+                raise configs.ConfigError(
+                    f"{_flag(other)} and {_flag(name)} both name the column '{configs.shown(column)}': a column is "
+                    "one thing"
+                )
         return cls(
             runs=given["runs"],
             columns={name: given[name] for name in (*_ROLES, *_OPTIONAL) if name in given},

@@ -13,7 +13,7 @@ from ..runs.training_interval import bounds
 from ..uncertain import Study
 from .elasticities import elasticities, worth
 from .trust import at_quality, certificate, intervals, sources, total_of, unseen_chip, warnings
-from .uncertainty import robust, uncertainty
+from .uncertainty import notes, robust, uncertainty
 from .units import percent
 
 _RANKED = 8
@@ -59,6 +59,7 @@ def document(outcome: Outcome, command: str, study: Study | None = None) -> dict
     }  # fmt: skip
     if study is not None:
         body |= {"uncertainty": uncertainty(study), "robust": robust(study)}
+        body["warnings"] = body["warnings"] + notes(study)
     return finite(head | body)
 
 

@@ -44,17 +44,18 @@ def reasons(answer: dict[str, Any]) -> list[str]:
     doubt, unit = answer["uncertainty"], answer["question"]["objective"]
     plan = doubt["plan"]
     out = []
+    able = ""
+    if plan["infeasible_fraction"] > 0:
+        often, able = percent(plan["infeasible_fraction"]), ", where it can be had,"
+        out.append(f"In {often} of draws this size does not reach the quality within the limits.")
     if plan["regret_mean_fraction"] is not None:
         mean, worst = percent(plan["regret_mean_fraction"]), percent(plan["regret_p90_fraction"])
         low, high = plan["train_tokens"]
         out.append(
-            f"[bold]Regret:[/] to settle on {say(plan['active_params'])} parameters now costs {mean} more on average "
-            f"than to know law and times before ({worst} or more in one draw of ten); tokens then come to {say(low)} "
-            f"to {say(high)}."
+            f"[bold]Regret:[/] to settle on {say(plan['active_params'])} parameters now costs{able} {mean} more on "
+            f"average than to know law and times before ({worst} or more in one draw of ten); tokens then come to "
+            f"{say(low)} to {say(high)}."
         )
-    if plan["infeasible_fraction"] > 0:
-        often = percent(plan["infeasible_fraction"])
-        out.append(f"In {often} of draws this size does not reach the quality within the limits.")
     if answer["robust"]:
         out.append(_robust(answer["robust"], unit))
     ties = [one for one in doubt["choices"] if one["tie"]]
@@ -74,10 +75,12 @@ def _robust(best: dict[str, Any], unit: str) -> str:
         what += f" of the worst {percent(best['worst_fraction'])} of draws"
     said = f"[bold]Robust:[/] {say(best['active_params'])} parameters on {replica(best)} have the least {what}"
     if best["risk"] is None:
-        return "[bold]Robust:[/] no size meets the quality within the limits in every draw."
-    if best["risk_of_plan"] is None:
-        return f"{said}, {amount(best['risk'], unit)}; the plan's size fails in some."
-    ours, plans, gain = amount(best["risk"], unit), amount(best["risk_of_plan"], unit), percent(best["gain_fraction"])
+        return "[bold]Robust:[/] no size meets the quality within the limits in any draw."
+    ours = amount(best["risk"], unit)
+    if best["gain_fraction"] is None:
+        fails = percent(best["infeasible_fraction"]), percent(best["infeasible_fraction_of_plan"])
+        return f"{said}, {ours}, of those that fail least: in {fails[0]} of draws, the plan in {fails[1]}."
+    plans, gain = amount(best["risk_of_plan"], unit), percent(best["gain_fraction"])
     if best["tie"]:
         return f"{said}, {ours} against the plan's {plans}: a tie ({gain})."
     return f"{said}, {ours}, {gain} below the plan's {plans}."

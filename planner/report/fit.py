@@ -19,7 +19,8 @@ _OPEN = 100.0  # times as many tokens per parameter at one end of an interval as
 
 def verdict(answer: dict[str, Any]) -> str:
     """Return the answer in one sentence or two."""
-    text = f"L = {formula(answer['form'], _coefficients(answer))} fits {answer['rows']:,} runs"
+    lead = "One law of many that fit as well: " if answer["undetermined"] else ""
+    text = f"{lead}L = {formula(answer['form'], _coefficients(answer))} fits {answer['rows']:,} runs"
     if answer["residuals"]:
         text += f" to {percent(answer['residuals']['log_median_absolute'])} (median)"
     rows = answer["compute_optimal"]

@@ -142,7 +142,9 @@ def warnings(outcome: Outcome) -> list[str]:
     sizes, repeated = (outcome.value("params"), outcome.value("tokens")), "unique_tokens" in scenario.settings
     out += range_warnings(scenario.law.id, scenario.law.valid, *sizes, repeated)
     if outcome.value("tokens") > MAX_TRAINING_TOKENS * (1.0 - 1e-6) and not outcome.appraised:
-        out.append(f"training tokens are held at {MAX_TRAINING_TOKENS:g}, the most that is considered.")
+        out.append(
+            f"{outcome.value('tokens'):.3g} training tokens are beyond what any run is, {MAX_TRAINING_TOKENS:g}."
+        )
     low, high = scenario.shape.valid["min_params"], scenario.shape.valid["max_params"]
     if not low <= outcome.value("params") <= high:
         out.append(f"layers and KV width follow public models of {say(low)} to {say(high)} parameters: extrapolated.")
@@ -201,6 +203,8 @@ def _of_law(outcome: Outcome) -> list[str]:
             out.append(f"each unique token is seen {epochs:,.3g} times; {source.id} says what repetition is worth.")
         if epochs > most:
             out.append(f"{epochs:,.3g} epochs are above the fitted range of {source.id} ({most:,.3g}).")
+    if scenario.law.form != "chinchilla" and scenario.law.caveat:
+        out.append(f"{scenario.law.id}: {scenario.law.caveat}.")
     if scenario.law.form == "precision":
         bits, least = BITS[outcome.choice.precision], scenario.law.valid["min_bits"]
         if bits < least:

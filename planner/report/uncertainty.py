@@ -41,22 +41,37 @@ def uncertainty(study: Study) -> dict[str, Any]:
     return out
 
 
+def notes(study: Study) -> list[str]:
+    """Return sentences on what the draws leave out."""
+    own, named = study.outcome.scenario.law.id, [law.id for law, _ in study.draws.laws]
+    bare = [law.id for law, _ in study.draws.laws if law.draws is None]
+    out = []
+    if own not in named:
+        out.append(f"draws are of {' and '.join(named)}, the plan is that of {own}.")
+    if bare:
+        out.append(f"no draws of {', '.join(bare)} are known: intervals leave its own errors out.")
+    return out
+
+
 def robust(study: Study) -> dict[str, Any] | None:
     """Return the choice and size of the least risk over the draws, beside the point plan's; None unless asked for."""
     if study.robust is None:
         return None
     ours, point = study.risk(study.robust), study.risk(study.point)
-    sure = np.isfinite(ours) and np.isfinite(point)
-    gain = 1.0 - ours / point if sure else (1.0 if np.isfinite(ours) else 0.0)
+    held, plan = _held(study, study.robust), _held(study, study.point)
+    # Costs of sizes that fail in different draws are of different draws: they do not compare.
+    alike = held["infeasible_fraction"] == plan["infeasible_fraction"] and np.isfinite(ours)
+    gain = 1.0 - ours / point if alike else None
     return {
         "criterion": "mean" if study.tail is None else "cvar",
         "worst_fraction": study.tail,
         **_choice_names(study.rivals[study.robust.rival]),
-        **_held(study, study.robust),
+        **held,
         "risk": ours if np.isfinite(ours) else None,
-        "risk_of_plan": point if np.isfinite(point) else None,
+        "risk_of_plan": point if gain is not None else None,
+        "infeasible_fraction_of_plan": plan["infeasible_fraction"],
         "gain_fraction": gain,
-        "tie": bool(gain < SAME),
+        "tie": gain is not None and gain < SAME,
     }
 
 
@@ -67,14 +82,15 @@ def _basis(law: Any) -> str:
 
 
 def _held(study: Study, size: Size) -> dict[str, Any]:
-    """Return a size that is decided before anything is known, with what it then costs and takes."""
+    """Return a size that is decided before anything is known, with what it then costs and takes; no mean cost where it
+    cannot be had in some draw."""
     unit = study.outcome.scenario.settings["objective"]
     able = np.isfinite(size.cost)
     return {
         "active_params": size.params,
         "train_tokens": _interval(size.tokens[able]),
         "train_tokens_median": _quantile(size.tokens[able], 0.5),
-        f"mean_{unit}": _mean(size.cost),
+        f"mean_{unit}": _mean(size.cost) if able.all() else None,
         f"total_{unit}": _interval(size.cost),
         "infeasible_fraction": float(np.mean(~able)),
     }
@@ -110,7 +126,7 @@ def _by_law(study: Study, i: int) -> dict[str, Any]:
         "law": one.scenario.law.id,
         "active_params": one.value("params"),
         "train_tokens": one.value("tokens"),
-        f"mean_{unit}": _mean(study.best["cost"][rows]),
+        f"mean_best_{unit}": _mean(study.best["cost"][rows]),
         "regret_of_plan_fraction": _mean(study.regret(study.point)[rows]),
     }
     if study.robust is not None:

@@ -39,12 +39,24 @@ class Costs:
         picked, base = outcome.picked[PLAN], outcome.picked[BASELINE]
         order = np.argsort(cost, kind="stable")[:_RIVALS]
         near = [int(i) for i in order if cost[i] <= _NEAR * cost[picked] and i != picked]
-        self.index = [picked] if self.flops else [picked, *near][:_RIVALS]
+        # What another law's plan is on may be a rival too, whatever it costs under this one.
+        own = [i for i in map(self._index, by_law) if i is not None and i != picked]
+        self.index = [picked] if self.flops else list(dict.fromkeys([picked, *own, *near]))[:_RIVALS]
         self.rivals = [outcome.choices[i] for i in self.index]
         # The baseline's choice comes last, where its tokens are looked up.
         self.stacked = self.planner.rows([*self.index, *[picked] * (_RIVALS - len(self.index)), base])
         chips = [choice.chip.id for choice in (*self.rivals, outcome.choices[base])]
         self.draws = draw(outcome, [one.scenario.law for one in by_law], chips, count, seed)
+
+    def _index(self, other: Outcome) -> int | None:
+        """Return which of the choices another law's plan is on, if any."""
+        theirs = other.choice
+        for i, ours in enumerate(self.outcome.choices):
+            if (ours.chip.id, ours.n_chips, ours.stages, ours.precision) == (
+                theirs.chip.id, theirs.n_chips, theirs.stages, theirs.precision,
+            ):  # fmt: skip
+                return i
+        return None
 
     def sizes(self) -> Float[np.ndarray, "r g"]:
         """Return ln of the sizes to try, about those that the laws pick: the plan's own is one of them."""
@@ -165,12 +177,13 @@ class Costs:
         costs = self._total(sizes, tokens, np.exp(close))
         least = np.argmin(costs, axis=1)
         cost = costs[rows, least]
+        able = np.isfinite(cost)
         return {
-            "params": np.exp(sizes[rows, least]),
+            "params": np.where(able, np.exp(sizes[rows, least]), np.nan),
             "tokens": np.exp(tokens[rows, least]),
             "cost": cost,
             "saving": 1.0 - cost / self._baseline(),
-            "rival": rival,
+            "rival": np.where(able, rival, -1),
         }
 
     def _baseline(self) -> Float[np.ndarray, " n"]:

@@ -26,10 +26,10 @@ def load_draws(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             if missing:
                 raise configs.ConfigError(f"{said}: no draws of {missing[0]} (needed: {', '.join(names)})")
             out = {name: np.array(file[name], dtype=float) for name in names}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, configs.ConfigError):
-            raise
-        raise configs.ConfigError(f"{said}: not a file of draws ({str(error).splitlines()[0]})") from None
+    except configs.ConfigError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        raise configs.ConfigError(f"{said}: not a file of draws, arrays of numbers as `fit` writes them") from None
     sizes = {values.shape for values in out.values()}
     if len(sizes) != 1 or len(next(iter(sizes))) != 1 or not all(values.size for values in out.values()):
         raise configs.ConfigError(f"{said}: draws of the coefficients must be lists of one length")
@@ -39,12 +39,21 @@ def load_draws(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def draws_of(law: configs.LawFacts, count: int, random: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return ``count`` draws of each coefficient: each of the file's at most once while they last. A law without a file
-    has one draw, its own coefficients, many times."""
+    """Return ``count`` draws of each coefficient: each of the file's at most once while they last, those left out that
+    are no law (`configs.LAW_FORMS`). A law without a file has one draw, its own coefficients, many times.
+
+    Raises:
+        ConfigError: no draw of the file is a law.
+    """
     if law.draws is None:
         return {name: np.full(count, value) for name, value in law.coefficients.items()}
     kept = load_draws(law.draws, list(law.coefficients))
-    have = len(next(iter(kept.values())))
+    ranges = configs.LAW_FORMS[law.form]
+    fine = np.all([(values >= ranges[n].low) & (values <= ranges[n].high) for n, values in kept.items()], axis=0)
+    if not fine.any():
+        raise configs.ConfigError(f"{configs.shown(str(law.draws))}: no draw is within what coefficients may be")
+    kept = {name: values[fine] for name, values in kept.items()}
+    have = int(fine.sum())
     rounds = [random.permutation(have) for _ in range(-(-count // have))]
     picked = np.concatenate(rounds)[:count]
     return {name: values[picked] for name, values in kept.items()}

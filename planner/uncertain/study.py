@@ -41,8 +41,9 @@ class Study:
     """An outcome under draws: what would have been best in each, and what the plan and the robust size cost there.
 
     ``best`` has params, tokens, cost and saving of the best plan of each draw, and which of ``rivals`` it is on.
-    Costs are in the objective's unit. ``robust`` minimises the mean cost, or with ``tail`` the mean of so large a share
-    of the worst draws; None unless asked for. ``by_law`` are the plans of the laws by themselves.
+    Costs are in the objective's unit. ``robust`` fails in the fewest draws, and of such sizes has the least mean cost,
+    or with ``tail`` the least mean of so large a share of the worst draws; None unless asked for. ``by_law`` are the
+    plans of the laws by themselves.
     """
 
     outcome: Outcome
@@ -61,8 +62,8 @@ class Study:
             return size.cost / self.best["cost"] - 1.0
 
     def risk(self, size: Size) -> float:
-        """Return what `robust` minimises: the mean cost, or that of the worst draws; inf where a draw has none."""
-        return risk(size.cost, self.tail)
+        """Return the mean cost of the draws in which a size can be had, or of their worst; inf if there is none."""
+        return risk(size.cost, self.tail)[1]
 
 
 def study(
@@ -88,8 +89,8 @@ def study(
     # The plan's own size, and sizes close together about the least risk: as near as the edges of tiles let one tell.
     near, rival = sizes[:, :1], 0
     if robust:
-        risks = np.array([[risk(costs[:, r, g], tail) for g in range(SIZES)] for r in range(len(work.rivals))])
-        rival, least = np.unravel_index(np.argmin(risks), risks.shape)
+        cells = [(r, g) for r in range(len(work.rivals)) for g in range(SIZES)]
+        rival, least = min(cells, key=lambda at: risk(costs[:, at[0], at[1]], tail))
         near = sizes[:, [least]] + (sizes[0, 1] - sizes[0, 0]) * np.linspace(-1.0, 1.0, SIZES - 1)
     here = np.full((len(work.rivals), 1), math.log(outcome.value("params")))
     nodes = np.concatenate([here, np.broadcast_to(near, (len(work.rivals), SIZES - 1))], axis=1)
@@ -99,18 +100,18 @@ def study(
         return Size(r, math.exp(nodes[r, g]), exact[:, r, g], np.exp(needed[:, r, g]))
 
     point = held(0, 0)
-    every = [point, *(held(int(rival), g) for g in range(1, SIZES))]
+    every = [point, *(held(rival, g) for g in range(1, SIZES))]
     picked = min(every, key=lambda size: risk(size.cost, tail)) if robust else None
     cheapest = np.nanmin(np.where(np.isfinite(costs), costs, np.nan), axis=2, initial=np.inf).T
     return Study(outcome, work.draws, work.rivals, best, point, cheapest, tail, picked, by_law)
 
 
-def risk(cost: Float[np.ndarray, " n"], tail: float | None) -> float:
-    """Return the mean, or that of the worst share ``tail``: value at risk, conditional (Rockafellar, Uryasev 2000)."""
-    if tail is None:
-        return float(np.mean(cost))
-    worst = max(round(tail * len(cost)), 1)
-    return float(np.mean(np.sort(cost)[-worst:]))
+def risk(cost: Float[np.ndarray, " n"], tail: float | None) -> tuple[float, float]:
+    """Return the share of draws that cannot be had, and the mean of the others (inf where there are none), or that of
+    their worst share ``tail``: conditional value at risk (Rockafellar and Uryasev 2000)."""
+    able = np.sort(cost[np.isfinite(cost)])
+    worst = len(able) if tail is None else max(round(tail * len(able)), 1)
+    return 1.0 - len(able) / len(cost), float(np.mean(able[-worst:])) if len(able) else math.inf
 
 
 def _asked_of(scenario: Scenario, law: str) -> Outcome:
