@@ -78,13 +78,16 @@ class Program:
     def __init__(self, function: str, tree: Any, shapes: tuple[tuple[int, ...], ...], quick: bool):
         self.function, self.tree, self.shapes, self.quick = function, tree, shapes, quick
         self._lock = threading.Lock()
+        self._proven = False  # by a run, or by having been compiled here
         self._ready: tuple[Callable[..., Any], Any, list[tuple[int, ...]]] | None = None
 
     def prepare(self) -> None:
         """Load the executable from disk, or trace and compile it. Safe to call from several threads."""
         with self._lock:
             if self._ready is None:
-                self._ready = self._load() or self._compile()
+                self._ready = self._load()
+                self._proven = self._ready is None
+                self._ready = self._ready or self._compile()
 
     def __call__(self, *arguments: Mapping[str, Any]) -> Any:
         """Run on nested dicts of numbers; return the function's output with NumPy arrays for leaves."""
@@ -95,7 +98,15 @@ class Program:
         run, tree, shapes = self._ready
         leaves = [np.asarray(leaf, dtype=np.float64) for leaf in jax.tree.leaves(arguments)]
         with jax.enable_x64(True):
-            packed = np.asarray(run(*leaves))
+            try:
+                packed = np.asarray(run(*leaves))
+            except Exception:
+                if self._proven:
+                    raise
+                # What was loaded lacks a function: an executable that jax's own cache had kept was kept here again.
+                self._ready = run, tree, shapes = self._compile()
+                packed = np.asarray(run(*leaves))
+        self._proven = True
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
         parts = [part.reshape(shape) for part, shape in zip(np.split(packed, ends[:-1]), shapes, strict=True)]
         return jax.tree.unflatten(tree, parts)

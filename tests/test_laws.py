@@ -256,7 +256,7 @@ def test_parts_sum_to_the_loss(given, log_N, ratio):
         worths = worth(N, found.unique_params, found.R_N), worth(D, found.unique_tokens, found.R_D)
     total = sum(call("parts", found, *worths))
     assert call("loss_of_parts", found, total) == pytest.approx(float(call("loss", found, N, D)), rel=1e-13)
-    assert float(call("loss", found, N, D)) >= float(call("lowest_loss", found))
+    assert float(call("loss", found, N, D)) >= float(call("lowest_loss", found)) * (1.0 - 1e-14)
 
 
 @given(laws(), log_params, log_ratio, st.floats(np.log(1e9), np.log(1e16)))
@@ -267,7 +267,7 @@ def test_last_split_spends_the_tokens(given, log_N, ratio, log_D):
     u = float(call("last_split", found, np.exp(log_D), L))
     if np.isfinite(u) and abs(u) < 20:
         there = [float(x) for x in call("log_split", found, u, L)]
-        assert there[1] <= log_D * (1 + 1e-9)
+        assert there[1] <= log_D * (1 + 1e-6)  # what repetition adds is inverted near where it adds nothing
         base = found.base if isinstance(found, RepeatedLaw) else found
         if not isinstance(base, QuantisedLaw) and not isinstance(found, RepeatedLaw):
             assert there[1] == pytest.approx(log_D, rel=1e-10)
