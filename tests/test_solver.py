@@ -170,7 +170,7 @@ def test_one_program_serves_every_question(monkeypatch):
         {"lifetime_tokens": 1e13, "target_loss": 2.0, "precision": "bf16", "tpot_ms": 10},
     ):
         plan.optimize(Scenario.of(asked))
-    names = ["answer:differentiate", "answer:solve", "answer:tell", "condense:residuals"]
+    names = ["answer:differentiate", "answer:solve", "answer:tell", "condense:residuals", "many:solve_many"]
     assert sorted(built) == [*(f"planner.optimize.{name}" for name in names), "planner.train.programs:plan"]
 
 
@@ -179,7 +179,7 @@ def test_a_damaged_cache_is_rebuilt(tmp_path, monkeypatch):
     compiled._known.cache_clear()
     first = plan.optimize(Scenario.of({"lifetime_tokens": 1e15})).value("total_usd")
     files = list((tmp_path / "cache").glob("*.executable"))
-    assert len(files) == 5
+    assert len(files) == 6
     for file in files:
         file.write_bytes(b"not an executable")
     compiled._known.cache_clear()
