@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .bisection import bisect
 from .forms import law_of
-from .law import Conditions, zero_of
+from .law import Conditions
 
 
 def compute_optimal(problem: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def compute_optimal(problem: Mapping[str, Any]) -> dict[str, Any]:
         def loss(log_params):
             return jnp.asarray(law.loss(jnp.exp(log_params), flops / (6.0 * jnp.exp(log_params))))
 
-        found = zero_of(lambda log_params: jax.grad(loss)(log_params) > 0.0, 0.0, jnp.log(flops))
+        found = bisect(lambda log_params: jax.grad(loss)(log_params) > 0.0, 0.0, jnp.log(flops))
         return {"log_params": found, "loss": loss(found)}
 
     return jax.vmap(jax.vmap(one, (None, 0)), (0, None))(problem["law"], problem["flops"])

@@ -4,7 +4,6 @@ Forms with more inputs (experts, bits) become laws once those are stated: `Condi
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import Protocol
 
 import equinox as eqx
@@ -12,9 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .bisection import bisect
+
 Scalar = Float[Array, ""] | float
 
-_HALVINGS = 60  # of a bracket of logarithms: exact to double precision
 _FAR = 60.0  # splits beyond this leave one of the two terms less than rounding
 
 
@@ -87,7 +87,7 @@ class Law(eqx.Module):
             log_flops = lambda u: jnp.asarray(sum(self.log_split(u, L)))  # noqa: E731
             return jax.jvp(log_flops, (u,), (jnp.ones_like(u),))[1] > 0.0
 
-        return zero_of(rising, -_FAR, _FAR)
+        return bisect(rising, -_FAR, _FAR)
 
     def compute_optimal_tokens(self, N: Scalar) -> Scalar:
         """Return the D with which ``N`` parameters are compute-optimal, where loss falls as fast with ln N as with
@@ -105,19 +105,15 @@ class Law(eqx.Module):
             by_size, by_tokens = slopes(log_D)
             return jnp.log(by_tokens / by_size)
 
-        found = jax.lax.stop_gradient(zero_of(too_many, 0.0, 100.0))
+        found = jax.lax.stop_gradient(bisect(too_many, 0.0, 100.0))
 
         # A step of Newton's method carries the derivatives that bisection loses.
         value, slope = jax.jvp(balance, (found,), (jnp.ones_like(found),))
         return jnp.exp(found - value / jax.lax.stop_gradient(slope))
 
+    @abstractmethod
     def parts(self, N: Scalar, D: Scalar) -> list[Scalar]:
-        """Return monomials of N and D, in their worth, whose sum is `loss_of_parts`'s argument.
-
-        Raises:
-            NotImplementedError: the law is no such sum.
-        """
-        raise NotImplementedError
+        """Return monomials of N and D, in their worth, whose sum is `loss_of_parts`'s argument."""
 
     def loss_of_parts(self, total: Scalar) -> Scalar:
         """Return the loss of a sum of `parts`: the sum itself, unless a law says otherwise."""
@@ -135,16 +131,3 @@ class Law(eqx.Module):
 def positive(value: Scalar) -> Array:
     """Return ``value`` where it is positive, else NaN: compilers differ on powers of negative numbers."""
     return jnp.where(jnp.asarray(value) > 0.0, value, jnp.nan)
-
-
-def zero_of(crossed: Callable[[Array], Array], low: Scalar, high: Scalar) -> Array:
-    """Return the last point from ``low`` towards ``high`` at which the monotone ``crossed`` is still false."""
-
-    def halve(_, bracket):
-        left, right = bracket
-        middle = 0.5 * (left + right)
-        over = crossed(middle)
-        return jnp.where(over, left, middle), jnp.where(over, middle, right)
-
-    bracket = jnp.broadcast_arrays(jnp.asarray(low, float), jnp.asarray(high, float))
-    return jax.lax.fori_loop(0, _HALVINGS, halve, tuple(bracket))[0]

@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .law import Conditions, Law, Scalar, positive, zero_of
+from .bisection import bisect
+from .law import Conditions, Law, Scalar, positive
 
 _STEPS = 14  # of Newton's method on a convex function, from above: quadratic once near
 _SMALLEST, _LARGEST = 0.0, 100.0  # ln N that floors are sought between
@@ -78,7 +79,7 @@ class QuantisedLaw(Law):
     def params_for_loss(self, D: Scalar, L: Scalar) -> Scalar:
         """Return the least N that reaches ``L`` with ``D`` tokens; not finite where none does."""
         fine = self.E + self.B * D**-self.beta < L
-        log_N = zero_of(lambda log_N: jnp.asarray(self.loss(jnp.exp(log_N), D) <= L), _SMALLEST, _LARGEST)
+        log_N = bisect(lambda log_N: jnp.asarray(self.loss(jnp.exp(log_N), D) <= L), _SMALLEST, _LARGEST)
         return jnp.where(fine, jnp.exp(log_N), jnp.nan)
 
     def params_floor(self, L: Scalar) -> Scalar:
@@ -91,7 +92,7 @@ class QuantisedLaw(Law):
             by_data = self.B * jnp.exp(-self.beta * log_D) * (1.0 + self.beta / self.gamma_D)
             return jnp.asarray(self.E + self.A * jnp.exp(-self.alpha * log_N) + by_data <= L)
 
-        return jnp.exp(zero_of(within, _SMALLEST, _LARGEST))
+        return jnp.exp(bisect(within, _SMALLEST, _LARGEST))
 
     def log_split(self, u: Scalar, L: Scalar) -> tuple[Scalar, Scalar]:
         """Return (ln N, ln D) on the curve of loss ``L``: sigmoid(u) of what quantising leaves is left to N.
@@ -118,7 +119,7 @@ class QuantisedLaw(Law):
             _, slope = jax.jvp(lambda u: jnp.asarray(self.log_split(u, L)[0]), (u,), (jnp.ones_like(u),))
             return (slope >= 0.0) | (self.log_split(u, L)[1] > jnp.log(D))
 
-        return jnp.where(most > -jnp.inf, zero_of(falling, -60.0, jnp.maximum(most, -60.0)), most)
+        return jnp.where(most > -jnp.inf, bisect(falling, -60.0, jnp.maximum(most, -60.0)), most)
 
     def lowest_loss(self) -> Scalar:
         """Return E: endless parameters lose nothing to quantising."""

@@ -8,8 +8,9 @@ compute-optimal.
 import jax
 import jax.numpy as jnp
 
+from .bisection import bisect
 from .chinchilla import ChinchillaLaw
-from .law import Conditions, Law, Scalar, zero_of
+from .law import Conditions, Law, Scalar
 
 _MOST = 30.0  # exponents of exp(-R / R_D) beyond which more repetition adds nothing that can be told
 
@@ -105,7 +106,7 @@ def params_of_tokens(law: Law, D: Scalar) -> Scalar:
     def excess(log_N):
         return jnp.log(law.compute_optimal_tokens(jnp.exp(log_N))) - jnp.log(D)
 
-    found = jax.lax.stop_gradient(zero_of(lambda log_N: excess(log_N) > 0.0, 0.0, 100.0))
+    found = jax.lax.stop_gradient(bisect(lambda log_N: excess(log_N) > 0.0, 0.0, 100.0))
     # As in `Law.compute_optimal_tokens`: a step that carries the derivatives that bisection loses.
     value, slope = jax.jvp(excess, (found,), (jnp.ones_like(found),))
     return jnp.exp(found - value / jax.lax.stop_gradient(slope))

@@ -4,11 +4,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hw import Scalar
+from scaling.bisection import bisect
 
 from ..economics import Bill, Fleet
 from ..model.transformer import Transformer
 from ..serving.replica import OperatingPoint
-from .bisection import bisect
 from .problem import LIMITS, Problem
 
 MAX_BATCH = 1e9

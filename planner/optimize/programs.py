@@ -19,10 +19,10 @@ from jaxtyping import Array, Float
 
 from hw import Scalar, scaled
 from scaling import Law
+from scaling.bisection import bisect
 
 from ..serving.replica import OVERLAP
 from ..training.names import MAX_TRAINING_TOKENS
-from .bisection import bisect
 from .posynomial import Functions, Posynomials
 from .problem import Problem
 

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hw import Scalar
-
 
 def bisect(
-    crossed: Callable[[Array], Bool[Array, "..."]], low: Scalar, high: Scalar, halvings: int = 60
+    crossed: Callable[[Array], Bool[Array, "..."]],
+    low: Float[Array, "..."] | float,
+    high: Float[Array, "..."] | float,
+    halvings: int = 60,
 ) -> Float[Array, "..."]:
     """Return the last point from ``low`` towards ``high`` at which the monotone ``crossed`` is still false.
 
