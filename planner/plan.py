@@ -11,6 +11,7 @@ import numpy as np
 import configs
 from scaling import range_warnings
 
+from .budget import afford, least_loss, spent
 from .capped import capped, tightest, untrainable
 from .choices import EXPERT_FORMS, Choice, enumerate_choices, expansions
 from .expansion import Found, scanned
@@ -22,7 +23,6 @@ from .infeasible import (
     is_unreachable,
     over_caps,
     too_sparse,
-    unaffordable,
     unreachable,
 )
 from .repetition import exhausted, starved
@@ -34,9 +34,7 @@ _LATENCIES = ("tpot_ms", "ttft_ms")
 _TRIES = 8  # of limits that should be feasible
 _MARGIN = 1.0005  # on those found too tight
 _NEAR = 1.04  # a limit is called the nearest feasible one if it is none after division by this
-_LOSSES, _WORSE, _LOSS_STEP = 24, 1.05, 1e-4  # tries of losses, of what is above the floor, and how near they get
 _NEAR_SCHOOL = math.log(4.0 / 3.0)  # of size or tokens: the window that a training form is matched in
-_ENDLESS_USD = 1e12  # what bounds the least loss that a refusal offers
 _SCANNED: dict[str, list[Found]] = {}  # the last question's, for given plans that are judged one after the other
 PLAN, BASELINE, BUILDABLE = 0, 1, 2
 
@@ -113,7 +111,7 @@ def _confirmed(scenario: Scenario, ask: Callable[[Scenario, Mapping[str, float]]
 def _optimize(scenario: Scenario, known: Mapping[str, float], tick: Callable[[str], None] | None = None) -> Outcome:
     if is_unreachable(scenario):
         choices = enumerate_choices(scenario)
-        return Outcome(scenario, choices, infeasible=unreachable(scenario, _least_loss(scenario, choices)))
+        return Outcome(scenario, choices, infeasible=unreachable(scenario, least_loss(scenario, choices)))
     best = min(_scanned(scenario, known, tick), key=lambda found: found.score)
     planner, given, solved, choices = best.planner, best.given, best.solved, best.planner.choices
     if best.refusal is not None:
@@ -166,7 +164,7 @@ def _searched(scenario: Scenario, known: Mapping[str, float], experts: float) ->
         return Found(planner, planner.given, {}, starving)
     given, bought = planner.given, None
     if planner.budget is not None:
-        found, bought = _afford(planner, known)
+        found, bought = afford(planner, known)
         if isinstance(found, Infeasible):
             return Found(planner, given, {}, found)
         given = planner.numbers(target_loss=found)
@@ -181,7 +179,7 @@ def _searched(scenario: Scenario, known: Mapping[str, float], experts: float) ->
         caps = solved["caps"] if given["by_flops"] else tightest(planner, given, solved)
         return Found(planner, given, solved, over_caps(scenario, choices, caps, whose, known))
     if not given["by_flops"]:
-        within = capped(planner, given, solved) if bought is None else _spent(planner, given, solved)
+        within = capped(planner, given, solved) if bought is None else spent(planner, given, solved)
         if isinstance(within, Infeasible):
             return Found(planner, given, solved, within)
         if not within["found"]:
@@ -189,32 +187,6 @@ def _searched(scenario: Scenario, known: Mapping[str, float], experts: float) ->
             return Found(planner, given, within, over_caps(scenario, choices, within["caps"], whose, known))
         solved = within
     return Found(planner, given, solved)
-
-
-def _spent(planner: Planner, given: Mapping[str, Any], solved: dict[str, Any]) -> dict[str, Any] | Infeasible:
-    """Return what a budget buys where the training run has limits: the best quality of which a plan within them costs
-    no more. ``solved`` is the plan without."""
-    within = capped(planner, given, solved)
-    if within is solved:
-        return within
-    low, high = float(given["target_loss"]), None
-    budget, floor = math.log(float(planner.budget or 1.0)), planner.scenario.law.lowest_loss
-    for _ in range(_LOSSES):
-        loss = floor + (low - floor) * _WORSE if high is None else math.sqrt(low * high)
-        given["target_loss"] = loss  # type: ignore[index]
-        tried = planner.solve(given)
-        tried = capped(planner, given, tried) if tried["found"] else tried
-        fine = not isinstance(tried, Infeasible) and tried["found"] and float(tried["log_objective"]) <= budget
-        if fine:
-            high, within = loss, tried
-        else:
-            low = loss
-        if high is not None and high < low * (1.0 + _LOSS_STEP):
-            break
-    if high is None:
-        return within
-    given["target_loss"] = high  # type: ignore[index]
-    return capped(planner, given, planner.solve(given))  # so that the forms are this plan's
 
 
 def _own_school(
@@ -255,56 +227,6 @@ def _schooled(planner: Planner, given: Mapping[str, Any], solved: Mapping[str, A
 def _school_told(planner: Planner, school: School, log_N: float, log_D: float) -> dict[str, Any]:
     slopes = {} if school.layout is None else planner.schools.slopes(school, log_N, log_D)
     return {"school": school, "school_slopes": slopes}
-
-
-def _least_loss(scenario: Scenario, choices: list[Choice]) -> float | None:
-    """Return about the least target loss that has a plan: what `_ENDLESS_USD` buy within the limits."""
-    settings = {k: v for k, v in scenario.settings.items() if k != "target_loss"}
-    if settings["objective"] == "flops":
-        return scenario.law.lowest_loss * (1.0 + 1e-3)
-    if any(c.usd_per_hour is None for c in choices):
-        return None
-    found, _ = _afford(Planner(Scenario({**settings, "objective": "usd", "budget_usd": _ENDLESS_USD}), choices))
-    return found * (1.0 + 1e-4) if isinstance(found, float) else None
-
-
-def _afford(planner: Planner, known: Mapping[str, float] | None = None) -> tuple[float | Infeasible, Mapping[str, Any]]:
-    """Return the best loss that the budget buys over all choices, or why it buys none, and what each choice buys."""
-    found, loss = _bought(planner)
-    n = len(planner.choices)
-    if math.isfinite(loss):
-        planner.unsettled = int(found["unsettled"])
-        return loss, found
-    caps = found["caps"][:, :n]
-    if not (caps.max(axis=0) < 0).any():
-        return over_caps(planner.scenario, planner.choices, caps, "even a model of a million parameters", known), found
-    if "repetition" in planner.given and int(found["unsettled"]):
-        return exhausted(planner), found
-    needed = _enough(planner)
-    return unaffordable(planner.scenario, planner.choices, caps, found["floor"][:n], needed), found
-
-
-def _bought(planner: Planner) -> tuple[dict[str, Any], float]:
-    found = planner.best_loss(planner.given)
-    loss = np.where(found["ok"] > 0, found["loss_nats"], np.inf)[: len(planner.choices)]
-    return found, float(loss.min())
-
-
-def _enough(planner: Planner) -> float | None:
-    """Return a budget that buys something, at most 4 % above one that does not; None where none was found."""
-    short = float(planner.budget or 0.0)
-    enough = short
-    for _ in range(40):
-        planner.budget = enough = 2.0 * enough
-        if math.isfinite(_bought(planner)[1]):
-            break
-        short = enough
-    else:
-        return None
-    while enough > 1.04 * short:
-        planner.budget = middle = math.sqrt(short * enough)
-        short, enough = (short, middle) if math.isfinite(_bought(planner)[1]) else (middle, enough)
-    return enough * 1.001
 
 
 def evaluate(
@@ -360,7 +282,7 @@ def _evaluate(
         raise configs.ConfigError("evaluate needs --quality-like or --target-loss: --budget-usd is for optimize")
     choices = enumerate_choices(scenario, experts=experts)
     if is_unreachable(scenario):
-        refusal = unreachable(scenario, _least_loss(scenario, choices))
+        refusal = unreachable(scenario, least_loss(scenario, choices))
         return Outcome(scenario, choices, infeasible=refusal, appraised=True)
     sizes = sorted({c.n_chips for c in choices})
     lanes = [i for i, c in enumerate(choices) if c.n_chips == n_chips]

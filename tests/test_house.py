@@ -23,6 +23,7 @@ FLOORS = (
     ("slopes", "schooling", "other_laws"),
     ("search",),
     ("capped", "repetition", "expansion"),
+    ("budget",),
     ("plan",),
     ("uncertain",),
     ("report",),
