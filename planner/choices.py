@@ -13,6 +13,7 @@ from .model.generic import experts_at, sparsity_of
 from .scenario import PRECISION_CHOICES, Scenario
 from .serving.formats import recipe
 from .serving.numbers import device_numbers, engine_numbers
+from .trees import gathered
 
 REPLICA_SIZES = (1, 2, 4, 8, 16, 32, 64)
 MOST_TENSOR_CHIPS = 8  # tensor parallelism within a server; more only without a pipeline, where a domain is larger
@@ -155,10 +156,4 @@ def stack(choices: Sequence[Choice]) -> tuple[dict[str, Any], np.ndarray]:
     lanes = next((n for n in LANES if n >= len(choices)), -(-len(choices) // LANES[-1]) * LANES[-1])
     rows = [c.numbers() for c in choices]
     rows += [rows[-1]] * (lanes - len(rows))
-    return _stack(rows), (np.arange(lanes) < len(choices)).astype(float)
-
-
-def _stack(rows: Sequence[Any]) -> Any:
-    if isinstance(rows[0], dict):
-        return {key: _stack([row[key] for row in rows]) for key in rows[0]}
-    return np.array(rows, dtype=float)
+    return gathered(rows), (np.arange(lanes) < len(choices)).astype(float)

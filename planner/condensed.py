@@ -10,6 +10,7 @@ from . import compiled
 from .choices import Choice
 from .scenario import Scenario
 from .serving.residuals import NONE, PARTS, TIMES, log_residual
+from .trees import gathered, picked, repeated
 
 _PROGRAM = "planner.optimize.condense:residuals"
 _CHUNK = 32  # lanes matched in one call
@@ -44,7 +45,7 @@ class Condensed:
             machines.append(one.machine(device=devices.get(name)))
             devices[name] = machines[-1]["device"]
         machines += [machines[-1]] * (width - len(machines))
-        self.groups = [(members, _stack([machines[i] for i in members])) for members in _structures(machines)]
+        self.groups = [(members, gathered([machines[i] for i in members])) for members in _structures(machines)]
         self.residuals: dict[str, dict[str, np.ndarray]] = {}
         self.off: dict[str, float] = {}
         self.times_off: dict[str, float] = {}
@@ -263,27 +264,6 @@ def _objectives(solved: Mapping[str, Any]) -> np.ndarray:
     """Return what each choice reaches, infinite where it has no plan."""
     name = "loss_nats" if "loss_nats" in solved else "objective"
     return np.where(np.asarray(solved["ok"]) > 0, solved[name], np.inf)
-
-
-def repeated(tree: Any, count: int) -> Any:
-    """Return every leaf with ``count`` entries; one that has them already stays."""
-    if isinstance(tree, Mapping):
-        return {key: repeated(value, count) for key, value in tree.items()}
-    leaf = np.asarray(tree, dtype=float)
-    return leaf if leaf.ndim and len(leaf) == count else np.full(count, leaf)
-
-
-def picked(tree: Any, index: np.ndarray) -> Any:
-    """Return the entries ``index`` of every leaf."""
-    if isinstance(tree, Mapping):
-        return {key: picked(value, index) for key, value in tree.items()}
-    return np.asarray(tree)[index]
-
-
-def _stack(rows: Sequence[Any]) -> Any:
-    if isinstance(rows[0], Mapping):
-        return {key: _stack([row[key] for row in rows]) for key in rows[0]}
-    return np.array(rows, dtype=float)
 
 
 def _structures(machines: Sequence[Any]) -> list[np.ndarray]:

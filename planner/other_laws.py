@@ -10,6 +10,7 @@ import configs
 
 from . import compiled
 from .scenario import Scenario
+from .trees import repeated
 
 _PROGRAM = "planner.optimize.many:solve_many"
 _FORM = "chinchilla"  # laws of the commonest form share one program
@@ -41,7 +42,11 @@ def arguments(given: Mapping[str, Any], choice: Any, residuals: Any, laws: list[
     padded = [*laws, *[laws[-1]] * (_LAWS - len(laws))]
     names = laws[0].coefficients
     coefficients = {name: np.array([law.coefficients[name] for law in padded]) for name in names}
-    return _many({**given, "law": 0.0}) | {"law": coefficients}, _many(choice), _many(residuals)
+    return (
+        repeated({**given, "law": 0.0}, _LAWS) | {"law": coefficients},
+        repeated(choice, _LAWS),
+        repeated(residuals, _LAWS),
+    )
 
 
 def program(given: Mapping[str, Any], choice: Any, residuals: Any, laws: list[configs.LawFacts]) -> compiled.Program:
@@ -59,9 +64,3 @@ def others(given: Mapping[str, Any], choice: Any, residuals: Any, laws: list[con
         if told["ok"][i] > 0
     ]
     return sorted(found, key=lambda one: one.params)
-
-
-def _many(tree: Any) -> Any:
-    if isinstance(tree, Mapping):
-        return {key: _many(value) for key, value in tree.items()}
-    return np.full(_LAWS, float(tree))

@@ -18,6 +18,7 @@ from .scenario import Scenario
 from .schooling import Schools
 from .serving.residuals import WINDOW
 from .slopes import beyond
+from .trees import gathered, picked
 
 _MODULE = "planner.optimize.answer"
 _TRIES = 8  # of a batch that should be within the limits
@@ -25,12 +26,6 @@ _EQUAL = 1e-9  # relative: FLOPs of two choices under one law
 _CLOSE = 1.005  # to the largest
 _MARGIN = 1.0 - 1e-4  # on one that was just not
 NO_LIMITS = np.zeros(len(CAPS) + 2)  # multipliers of the caps, of the least batch, and of a lone replica's demand
-
-
-def _rows(tree: Any, index: Sequence[int] | np.ndarray) -> Any:
-    if isinstance(tree, dict):
-        return {key: _rows(value, index) for key, value in tree.items()}
-    return tree[list(index)]
 
 
 def case_at(point: Sequence[float] | np.ndarray, residuals: Any, **flags: bool) -> dict[str, Any]:
@@ -76,7 +71,7 @@ class Planner:
             *self.condensed.programs(self.given),
             *self.schools.programs(),
             self._program("differentiate", self.given, self._one(0), plan_at(0.0, np.zeros(3), NO_LIMITS, nothing)),
-            self._program("tell", self.given, _rows(self.stacked, [0] * 3), _columns([case] * 3)),
+            self._program("tell", self.given, picked(self.stacked, [0] * 3), gathered([case] * 3)),
         ]
         if self.budget is not None:
             programs.append(
@@ -94,7 +89,7 @@ class Planner:
 
     def rows(self, index: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Return the numbers of the choices ``index``, an entry each."""
-        return _rows(self.stacked, index)
+        return picked(self.stacked, index)
 
     def kinds(self) -> list[int]:
         """Return a choice of each kind that a law can tell apart: of each precision and number of experts."""
@@ -147,8 +142,7 @@ class Planner:
         return self._program(name, *arguments)(*arguments)
 
     def _one(self, index: int) -> Any:
-        tree = _rows(self.stacked, [index])
-        return _squeeze(tree)
+        return picked(self.stacked, index)
 
     def _question(self, residuals: Any, lone: np.ndarray, split: float | None = None) -> dict[str, Any]:
         at = {"free": float(split is None), "split": 0.0 if split is None else split}
@@ -284,7 +278,7 @@ class Planner:
 
     def tell(self, given: Mapping[str, Any], index: Sequence[int], cases: Sequence[Mapping[str, Any]]) -> Any:
         """Describe three cases on the choices ``index``."""
-        return self._run("tell", given, _rows(self.stacked, index), _columns(cases))
+        return self._run("tell", given, picked(self.stacked, index), gathered(cases))
 
     def describe(self, given: Mapping[str, Any], index: Sequence[int], cases: Sequence[Mapping[str, Any]]) -> Any:
         """Describe any number of cases on the choices ``index``, as `tell` does three."""
@@ -399,13 +393,6 @@ class Planner:
         return found
 
 
-def _columns(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return cases as arrays, nested like each of them."""
-    if isinstance(cases[0], Mapping):
-        return {key: _columns([case[key] for case in cases]) for key in cases[0]}
-    return np.array(cases)  # type: ignore[return-value]
-
-
 def plan_at(
     split: float, point: Sequence[float] | np.ndarray, multipliers: np.ndarray, residuals: Any, **flags: bool
 ) -> dict[str, Any]:
@@ -414,7 +401,3 @@ def plan_at(
     log_N, log_D, log_B = (float(p) for p in point)
     where = {"split": split, "log_N": log_N, "log_D": log_D, "log_B": log_B}
     return {**where, "multipliers": multipliers, "residuals": residuals, **named}
-
-
-def _squeeze(tree: Any) -> Any:
-    return {k: _squeeze(v) for k, v in tree.items()} if isinstance(tree, dict) else tree[0]

@@ -9,6 +9,7 @@ import numpy as np
 from .choices import Choice
 from .condensed import Condensed, in_chunks
 from .serving.residuals import TIMES, log_residual
+from .trees import gathered
 
 _STEP = 0.05  # relative: wide enough that the edge of a tile within it does not pass for a slope
 _TILED = ("input_tokens", "output_tokens")
@@ -65,7 +66,7 @@ def moved(
 
 def _logs(rows: list[Any], point: np.ndarray, experts: float) -> dict[str, np.ndarray]:
     points = {"log_N": np.full(len(rows), point[0]), "log_B": np.full(len(rows), point[2])}
-    given, choices, machines = (_columns([row[key] for row in rows]) for key in ("given", "choice", "machine"))
+    given, choices, machines = (gathered([row[key] for row in rows]) for key in ("given", "choice", "machine"))
     told = in_chunks(given, choices, machines, points)["residuals"]
     return {name: log_residual(told[name], point[0], point[2], np.log(experts)) for name in TIMES}
 
@@ -121,9 +122,3 @@ def _times(tree: Mapping[str, Any], key: str, factor: float) -> dict[str, Any]:
 def _at(tree: Mapping[str, Any], path: str, factor: float) -> dict[str, Any]:
     head, _, rest = path.partition(".")
     return {**tree, head: _at(tree[head], rest, factor)} if rest else _times(tree, head, factor)
-
-
-def _columns(rows: list[Any]) -> Any:
-    if isinstance(rows[0], Mapping):
-        return {key: _columns([row[key] for row in rows]) for key in rows[0]}
-    return np.array(rows, dtype=float)

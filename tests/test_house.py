@@ -17,7 +17,7 @@ FLOORS = (
     ("training",),
     ("economics", "runs"),
     ("optimize",),
-    ("scenario", "compiled"),
+    ("scenario", "compiled", "trees"),
     ("choices", "estimate", "laws"),
     ("infeasible", "condensed", "train"),
     ("slopes", "schooling", "other_laws"),

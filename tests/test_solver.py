@@ -9,7 +9,7 @@ from training_form import TRAINING
 
 from hw import total
 from planner import compiled, plan
-from planner.choices import _stack, enumerate_choices
+from planner.choices import enumerate_choices
 from planner.optimize.interior_point import minimise, solve_positive_definite
 from planner.optimize.many import solve_many
 from planner.optimize.posynomial import Posynomials
@@ -17,6 +17,7 @@ from planner.optimize.problem import Problem
 from planner.optimize.programs import Role, cost_functions, posynomials
 from planner.scenario import Scenario
 from planner.serving.replica import OVERLAP
+from planner.trees import gathered
 
 # Of about the size that kernels take beyond their rooflines.
 RESIDUALS = {
@@ -135,7 +136,7 @@ def test_many_questions_at_once_equal_one_by_one():
     tokens, sizes = 10 ** rng.uniform(9, 17, n), 10 ** rng.uniform(9, 11.5, n)
     given = jax.tree.map(lambda a: np.full(n, a, float), {**scenario.numbers(), "training": TRAINING})
     given |= {"lifetime_tokens": tokens, "quality_like": sizes}
-    rows = _stack([choices[i].numbers() for i in picked])
+    rows = gathered([choices[i].numbers() for i in picked])
     residuals = jax.tree.map(lambda a: np.full(n, a, float), RESIDUALS)
     found = jax.tree.map(np.asarray, jax.jit(solve_many)(given, rows, residuals))
     planner = plan.Planner(scenario, choices)

@@ -28,12 +28,13 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 import oracle_gp
 from training_form import FORM, TRAINING
 
-from planner.choices import _stack, enumerate_choices
+from planner.choices import enumerate_choices
 from planner.optimize.describe import busy_replicas, log_limits
 from planner.optimize.many import solve_many, solve_on_every_device
 from planner.optimize.problem import Problem
 from planner.optimize.programs import START
 from planner.scenario import Scenario
+from planner.trees import gathered
 
 OTHERS = 40  # scenarios given to the slower solvers
 RESIDUALS = {  # of about the size that kernels take beyond their rooflines
@@ -59,7 +60,7 @@ def questions(n: int):
         }
         for _ in range(n)
     ]
-    given = _stack(
+    given = gathered(
         [Scenario({**Scenario.of(base).settings, **s}).numbers() | {"training": TRAINING} for s in settings[:1]]
     )
     given = jax.tree.map(lambda a: np.repeat(a, n), given)
@@ -67,7 +68,7 @@ def questions(n: int):
         given[name] = scale * np.array([s[name] for s in settings])
     for name in ("tpot", "ttft"):
         given[f"{name}_s"] = np.array([s[f"{name}_ms"] for s in settings]) / 1e3
-    return given, _stack([choices[i].numbers() for i in picked]), settings, [choices[i] for i in picked]
+    return given, gathered([choices[i].numbers() for i in picked]), settings, [choices[i] for i in picked]
 
 
 def best(run, repeats: int = 5) -> float:
