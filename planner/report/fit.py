@@ -10,7 +10,7 @@ from rich.table import Table
 import configs
 
 from .formulas import formula
-from .parts import table
+from .parts import print_body, print_warnings, table
 from .units import percent, say
 
 _LARGEST = 5
@@ -41,19 +41,10 @@ def show(answer: dict[str, Any], console: Console) -> None:
     """Print the object of `fit` as a verdict, tables and warnings."""
     console.print(escape(answer["message"]), style="bold", highlight=False)
     if answer["status"] != "fitted":
-        for warning in answer["warnings"]:
-            console.print(f"[yellow]Note:[/] {escape(warning)}", highlight=False)
+        print_warnings(console, answer["warnings"])
         return
     parts = [_law(answer), _optimal(answer), _downstream(answer), _off(answer)]
-    for part in parts:
-        if part is not None:
-            console.print()
-            console.print(part, highlight=False)
-    console.print()
-    for line in _reasons(answer):
-        console.print(line, highlight=False)
-    for warning in answer["warnings"]:
-        console.print(f"[yellow]Note:[/] {escape(warning)}", highlight=False)
+    print_body(console, parts, _reasons(answer), answer["warnings"])
     if answer["law_file"]:
         flag = f"llm-planner optimize --lifetime-tokens 1e15 --law {answer['law_file']}"
         console.print(f"[bold]Next:[/] {escape(flag)}", highlight=False, soft_wrap=True)

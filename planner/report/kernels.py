@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from .parts import table
+from .parts import print_warnings, table
 from .serving import show_profiles, show_serving, show_shipped
 from .training import show_shipped_training, show_training
 from .units import seconds
@@ -96,8 +96,7 @@ def show_validation(answer: dict[str, Any], console: Console) -> None:
 
 
 def _show_warnings(answer: dict[str, Any], console: Console) -> None:
-    for warning in answer["warnings"]:
-        console.print(f"[yellow]Note:[/] {warning}", highlight=False)
+    print_warnings(console, answer["warnings"])
 
 
 def _percent(fraction: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from .parts import table
+from .parts import print_warnings, table
 from .residuals import COLOURS
 from .units import percent
 
@@ -97,8 +97,7 @@ def show_profiles(answer: dict[str, Any], what: str, console: Console) -> None:
         console.print()
     for name in answer["files"]:
         console.print(f"Wrote {name}", highlight=False)
-    for warning in answer["warnings"]:
-        console.print(f"[yellow]Note:[/] {warning}", highlight=False)
+    print_warnings(console, answer["warnings"])
 
 
 def draw(compared: Any, name: str) -> bytes:

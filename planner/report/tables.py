@@ -7,7 +7,7 @@ from rich.table import Table
 
 from ..model.generic import TOPK
 from . import doubts
-from .parts import replica, table
+from .parts import print_body, replica, table
 from .units import amount, dollars, energy, percent, say, seconds
 
 _TOP = 8
@@ -33,15 +33,8 @@ def show(answer: dict[str, Any], console: Console) -> None:
     else:
         console.print(verdict(answer), style="bold", highlight=False)
     doubt = doubts.tables(answer) if "uncertainty" in answer else []
-    for part in (_plan(answer), _bill(answer), *doubt, _ranking(answer), _elasticities(answer)):
-        if part is not None:
-            console.print()
-            console.print(part, highlight=False)
-    console.print()
-    for line in _reasons(answer):
-        console.print(line, highlight=False)
-    for warning in answer["warnings"]:
-        console.print(f"[yellow]Note:[/] {warning}", highlight=False)
+    parts = _plan(answer), _bill(answer), *doubt, _ranking(answer), _elasticities(answer)
+    print_body(console, parts, _reasons(answer), answer["warnings"])
 
 
 def verdict(answer: dict[str, Any]) -> str:
