@@ -7,6 +7,14 @@ import tyro
 
 from .flags import OneModel, _flag
 
+EXAMPLES = (
+    "estimate --model llama-3.3-70b --chip h100-sxm --chips 8",
+    "estimate --model qwen3-30b-a3b --chip b200-sxm --batch 64 --input-tokens 4k --output-tokens 500",
+    "estimate --model deepseek-v3 --chip h200-sxm --chips 8 --tp 1 --dp 8 --ep 8 --concurrency 512 --json",
+    "estimate --params 30B --active-params 3B --chip tpu-v6e --chips 4 --tpot-ms 20 --ttft-ms 500",
+    "estimate --model llama-3.1-8b --chip l40s --request-rate 2 --plot roofline.png",
+)
+
 
 @dataclass(frozen=True)
 class Estimate(OneModel):

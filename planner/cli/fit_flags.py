@@ -7,6 +7,14 @@ from .flags import Output, _flag
 
 _FORMS = "{chinchilla,tied,gadre,kaplan,repeated,moe,sparsity,precision}"
 
+EXAMPLES = (
+    "fit --runs runs.csv --params n_params --tokens d_tokens --loss loss_nats",
+    "fit --runs runs.csv --params N --flops C --loss L --out mine.toml --plot mine.png",
+    "fit --runs runs.csv --params N --tokens D --loss L --form gadre --delta inf --residual nats --error err",
+    "fit --runs runs.csv --params N --tokens D --unique-tokens U --loss L --form repeated --bootstrap 100",
+    "fit --runs runs.csv --params N --tokens D --loss L --where split=val --group run --fix alpha=0.34 --json",
+)
+
 
 @dataclass(frozen=True)
 class Fit(Output):

@@ -23,27 +23,6 @@ EXAMPLES = {
         "evaluate --lifetime-tokens 1e15 --quality-like 7B --params 8B --chip h100-sxm --chips-per-replica 1",
         "evaluate --lifetime-tokens 1e14 --params 70B --train-tokens 15T --chip b200-sxm --chips-per-replica 2",
     ),
-    "estimate": (
-        "estimate --model llama-3.3-70b --chip h100-sxm --chips 8",
-        "estimate --model qwen3-30b-a3b --chip b200-sxm --batch 64 --input-tokens 4k --output-tokens 500",
-        "estimate --model deepseek-v3 --chip h200-sxm --chips 8 --tp 1 --dp 8 --ep 8 --concurrency 512 --json",
-        "estimate --params 30B --active-params 3B --chip tpu-v6e --chips 4 --tpot-ms 20 --ttft-ms 500",
-        "estimate --model llama-3.1-8b --chip l40s --request-rate 2 --plot roofline.png",
-    ),
-    "train": (
-        "train --model llama-3.1-405b --chip h100-sxm --chips 16384 --tokens 15.6T",
-        "train --model deepseek-v3 --chip h800 --tokens 14.8T --precision fp8 --days 60",
-        "train --model llama-3.1-8b --chip h200-sxm --chips 512 --tokens 15T --rollout-tokens 1T",
-        "train --params 30B --active-params 3B --chip tpu-v6e --chips 1024 --tokens 10T --json",
-        "train --model llama-3.1-8b --chip b200-sxm --chips 64 --tokens 1T --tp 1 --pp 1 --export torchtitan",
-    ),
-    "fit": (
-        "fit --runs runs.csv --params n_params --tokens d_tokens --loss loss_nats",
-        "fit --runs runs.csv --params N --flops C --loss L --out mine.toml --plot mine.png",
-        "fit --runs runs.csv --params N --tokens D --loss L --form gadre --delta inf --residual nats --error err",
-        "fit --runs runs.csv --params N --tokens D --unique-tokens U --loss L --form repeated --bootstrap 100",
-        "fit --runs runs.csv --params N --tokens D --loss L --where split=val --group run --fix alpha=0.34 --json",
-    ),
     "list": ("list chips", "list laws --json"),
     "calibrate": (
         "calibrate --grid small",

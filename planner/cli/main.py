@@ -7,11 +7,13 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import configs
+from configs.loader import Field
 
 from .files import check_writable, write
 from .values import InputError, parse, settings
@@ -26,6 +28,13 @@ COMMANDS = {
     "validate": "show predicted against measured kernel times",
     "list": "show chips, laws, models, workloads, prices, scenarios and constants with their sources",
 }
+# Those that answer settings of these with a document.
+_DOCUMENTS = {
+    "estimate": configs.ESTIMATE_SETTINGS,
+    "train": configs.TRAIN_SETTINGS,
+    "fit": configs.FIT_SETTINGS,
+}
+_ANSWERED = ("ok", "fitted")  # what the status of a document says where there is an answer
 _USAGE = "usage: llm-planner COMMAND [flags]      (or: python -m planner COMMAND [flags])"
 
 
@@ -82,12 +91,11 @@ def _dispatch(words: list[str]) -> int:
     if "-h" in rest or "--help" in rest:
         _help(command)
         return 0
+    if command in _DOCUMENTS:
+        return _document(command, _DOCUMENTS[command], rest)
     handlers = {
         "optimize": _optimize,
         "evaluate": _evaluate,
-        "estimate": partial(_one_model, "estimate"),
-        "train": partial(_one_model, "train"),
-        "fit": _fit,
         "calibrate": partial(_kernels, "calibrate"),
         "validate": partial(_kernels, "validate"),
         "list": _list,
@@ -113,18 +121,17 @@ def _help(command: str) -> None:
 
     from .flags import EXAMPLES
 
+    form = _form(command)
     with contextlib.suppress(SystemExit):
-        tyro.cli(_form(command), prog=f"llm-planner {command}", args=["--help"])
+        tyro.cli(form, prog=f"llm-planner {command}", args=["--help"])
     print("Examples:")
-    for example in EXAMPLES[command]:
+    for example in EXAMPLES.get(command) or import_module(form.__module__).EXAMPLES:
         print(f"  llm-planner {example}")
 
 
 def _form(command: str) -> type:
-    from . import estimate_flags, fit_flags, flags, train_flags
-
-    where = {"estimate": estimate_flags, "train": train_flags, "fit": fit_flags}.get(command, flags)
-    return getattr(where, command.capitalize())
+    name = f"{command}_flags" if command in _DOCUMENTS else "flags"
+    return getattr(import_module(f"{__package__}.{name}"), command.capitalize())
 
 
 def _optimize(words: Sequence[str]) -> int:
@@ -196,35 +203,15 @@ def _experts(asked: dict[str, Any]) -> float:
     return experts_at(asked["total_params"] / asked["params"])
 
 
-def _one_model(command: str, words: Sequence[str]) -> int:
-    """Run `estimate` or `train`."""
-    specs = {"estimate": configs.ESTIMATE_SETTINGS, "train": configs.TRAIN_SETTINGS}[command]
+def _document(command: str, specs: Mapping[str, Field], words: Sequence[str]) -> int:
+    """Run a command whose module here makes a document that its namesake among the reports shows."""
     asked = parse(command, _form(command), words, specs)
     _check_save(asked)
-    from . import estimate, train
-
-    answer = {"estimate": estimate.estimate, "train": train.train}[command](asked)
+    answer = getattr(import_module(f"{__package__}.{command}"), command)(asked)
     _emit(asked, answer)
     if not asked.get("json"):
-        from ..report import estimate as estimated
-        from ..report import train as trained
-
-        {"estimate": estimated.show, "train": trained.show}[command](answer, _console())
-    return 3 if answer["status"] == "infeasible" else 0
-
-
-def _fit(words: Sequence[str]) -> int:
-    asked = parse("fit", _form("fit"), words, configs.FIT_SETTINGS)
-    _check_save(asked)
-    from . import fit
-
-    answer = fit.fit(asked)
-    _emit(asked, answer)
-    if not asked.get("json"):
-        from ..report.fit import show
-
-        show(answer, _console())
-    return 0 if answer["status"] == "fitted" else 3
+        import_module(f"planner.report.{command}").show(answer, _console())
+    return 0 if answer["status"] in _ANSWERED else 3
 
 
 def _answer(asked: dict[str, Any], command: str, outcome: Any, study: Any = None) -> int:

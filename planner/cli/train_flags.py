@@ -7,6 +7,14 @@ import tyro
 
 from .flags import OneModel, _flag
 
+EXAMPLES = (
+    "train --model llama-3.1-405b --chip h100-sxm --chips 16384 --tokens 15.6T",
+    "train --model deepseek-v3 --chip h800 --tokens 14.8T --precision fp8 --days 60",
+    "train --model llama-3.1-8b --chip h200-sxm --chips 512 --tokens 15T --rollout-tokens 1T",
+    "train --params 30B --active-params 3B --chip tpu-v6e --chips 1024 --tokens 10T --json",
+    "train --model llama-3.1-8b --chip b200-sxm --chips 64 --tokens 1T --tp 1 --pp 1 --export torchtitan",
+)
+
 
 @dataclass(frozen=True)
 class Train(OneModel):
