@@ -84,7 +84,8 @@ def mix(question: Question, curve: Points, found: list[Tier], asked: Asked) -> d
     (all of it within a day, whatever the day's shape). Batch runs on the standard tier's replicas, for nothing is
     loaded anew, at their cheapest batch. A price of batch that nobody can complain of lies between what it adds to the
     fleet and what it would cost alone (Faulhaber 1975, American Economic Review 65(5), Cross-Subsidization);
-    "proportional" shares the fleet by work, as far as that is not above. Multiples are of the standard tier alone, for whole requests.
+    "proportional" shares the fleet by work, as far as that is not above. Multiples are of the standard tier alone, for
+    whole requests.
     """
     fast, standard, batch = (tier.seconds(question)["request"] for tier in found)
     fast, standard = fast / found[0].spare, standard / found[1].spare
