@@ -1,4 +1,4 @@
-"""Facts with a source: chips, laws, failures, models, workloads, engines, energy, price cards, scenarios; and the strict loader."""
+"""Facts with a source: chips, laws, models, workloads, engines, energy, prices, scenarios; and the strict loader."""
 
 from .anchors import AnchorFacts as AnchorFacts
 from .anchors import load_anchors as load_anchors
