@@ -63,6 +63,8 @@ from .scenarios import load_run as load_run
 from .scenarios import load_scenario as load_scenario
 from .shapes import ShapeFacts as ShapeFacts
 from .shapes import load_shape as load_shape
+from .storage import StorageFacts as StorageFacts
+from .storage import load_storage as load_storage
 from .trainers import TRAINING_RESIDUALS as TRAINING_RESIDUALS
 from .trainers import TrainerFacts as TrainerFacts
 from .trainers import load_trainer as load_trainer
