@@ -6,7 +6,7 @@ from typing import Any
 import configs
 
 from ..serving.formats import KV_BYTES
-from .cost import prices
+from .cost import output_usd_per_mtok, prices
 from .disaggregate import disaggregated
 from .infeasible import refuse
 from .parts import breakdown, floor_s, ideal_batch, roofline, widest
@@ -77,6 +77,7 @@ def _body(question: Question, point: Point) -> dict[str, Any]:
         throughput = requests * output_tokens
     parts = breakdown(question, point, "step")
     saturated = evaluate(question, point.split, point.cap)
+    full = output_usd_per_mtok(question, saturated)
     bands = interval(question, point)
     cost = prices(question, point)
     return {
@@ -95,7 +96,11 @@ def _body(question: Question, point: Point) -> dict[str, Any]:
         "max_batch": point.cap,
         "max_batch_limit": min(point.limits, key=lambda name: point.limits[name]),
         "bound": widest(parts),
-        "saturated": {"batch": point.cap, **{k: saturated.at(k) for k in ("output_tokens_per_s", "tpot_s", "ttft_s")}},
+        "saturated": {
+            "batch": point.cap,
+            **{k: saturated.at(k) for k in ("output_tokens_per_s", "tpot_s", "ttft_s")},
+            "usd_per_mtok_output": full[0] if full else None,
+        },
         "goodput": _goodput(question, point),
         "memory_bytes": _memory(question, point),
         **cost,
@@ -139,16 +144,15 @@ def _memory(question: Question, point: Point) -> dict[str, float]:
 
 def _curve(question: Question, point: Point) -> list[dict[str, Any]]:
     curve = point.curve
-    usd = question.usd_per_hour
+    usd = output_usd_per_mtok(question, point)
     rows = []
     for i in range(0, len(curve["batches"]), _CURVE_STEP):
-        throughput = float(curve["output_tokens_per_s"][i])
         rows.append({
             "batch": float(curve["batches"][i]),
             "tpot_s": float(curve["tpot_s"][i]),
             "ttft_s": float(curve["ttft_s"][i]),
-            "output_tokens_per_s": throughput,
-            "usd_per_mtok_output": None if usd is None else usd / 3600.0 * point.split.chips / throughput * 1e6,
+            "output_tokens_per_s": float(curve["output_tokens_per_s"][i]),
+            "usd_per_mtok_output": None if usd is None else usd[1 + i],
             "feasible": bool(curve["batches"][i] <= point.cap),
         })  # fmt: skip
     return rows
