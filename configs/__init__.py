@@ -53,14 +53,14 @@ from .models import load_model as load_model
 from .models import model_named as model_named
 from .scenarios import ESTIMATE_SETTINGS as ESTIMATE_SETTINGS
 from .scenarios import FIT_SETTINGS as FIT_SETTINGS
+from .scenarios import FRONTIER_SETTINGS as FRONTIER_SETTINGS
 from .scenarios import PLAN_SETTINGS as PLAN_SETTINGS
 from .scenarios import SETTINGS as SETTINGS
 from .scenarios import TRAIN_SETTINGS as TRAIN_SETTINGS
 from .scenarios import ScenarioFacts as ScenarioFacts
-from .scenarios import load_estimate as load_estimate
-from .scenarios import load_fit as load_fit
-from .scenarios import load_run as load_run
+from .scenarios import load_asked as load_asked
 from .scenarios import load_scenario as load_scenario
+from .scenarios import load_served as load_served
 from .shapes import ShapeFacts as ShapeFacts
 from .shapes import load_shape as load_shape
 from .storage import StorageFacts as StorageFacts
