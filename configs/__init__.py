@@ -51,6 +51,7 @@ from .laws import LawFacts as LawFacts
 from .laws import load_law as load_law
 from .models import load_model as load_model
 from .models import model_named as model_named
+from .scenarios import DEDUCE_SETTINGS as DEDUCE_SETTINGS
 from .scenarios import ESTIMATE_SETTINGS as ESTIMATE_SETTINGS
 from .scenarios import FIT_SETTINGS as FIT_SETTINGS
 from .scenarios import FRONTIER_SETTINGS as FRONTIER_SETTINGS

@@ -96,6 +96,29 @@ PRICE_SETTINGS = {
     "context_steps": Text(required=False),
     "storage": Text(required=False),
 }
+_USD_PER_MTOK = Number("US dollars per million tokens", 1e-4, 1e4, required=False)
+# What deduce asks: a card, or its prices, and what is known of the service behind it.
+DEDUCE_SETTINGS = {
+    "card": Text(required=False),
+    **dict.fromkeys(("input", "cached_input", "cache_write_5m", "cache_write_1h", "output"), _USD_PER_MTOK),
+    **dict.fromkeys(("long_input", "long_output"), _USD_PER_MTOK),
+    "context_step": Number("tokens", 1e3, 1e8, required=False),
+    "tokens_per_s": Number("tokens per second and user", 0.1, 1e5, required=False),
+    "chip": Text(required=False),
+    "chips": Number("chips, a whole number", 1, 16384, required=False),
+    "active_params": Number("parameters used per token", 1e6, 1e15, required=False),
+    "sparsity": Number("total over active parameters", 1.0, 1e3, required=False),
+    "kv_bytes_per_token": Number("bytes", 1.0, 1e9, required=False),
+    "margin": Number("share of the price", 0.0, 0.99, required=False),
+    "input_tokens": Number("tokens per prompt", 1.0, 1e8, required=False),
+    "output_tokens": Number("tokens per answer", 1.0, 1e8, required=False),
+    "precision": Text(("bf16", "fp8", "int8", "fp4", "int4"), required=False),
+    "kv_precision": Text(("bf16", "fp8"), required=False),
+    "engine": Text(required=False),
+    "peak_to_mean": Number("ratio of peak to mean demand", 1.0, 1e3, required=False),
+    "pricing_noise": Number("standard error in logarithms", 0.0, 3.0, required=False),
+    "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
+}
 # What train asks: one training run of one model.
 TRAIN_SETTINGS = {
     **_ONE_MODEL,

@@ -21,7 +21,7 @@ FLOORS = (
     ("choices", "estimate", "laws"),
     ("infeasible", "condensed", "train", "frontier"),
     ("slopes", "schooling", "other_laws", "price"),
-    ("search",),
+    ("search", "deduce"),
     ("capped", "repetition", "expansion"),
     ("budget",),
     ("plan",),

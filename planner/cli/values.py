@@ -13,7 +13,15 @@ from ..scenario import QUALITIES
 
 _SPECS: dict[str, Field] = {**configs.SETTINGS, **configs.PLAN_SETTINGS}
 _SWITCHES = ("json", "disaggregated", "auto", "overlap", "reversible", "uncertainty", "robust")
-_PLAIN = ("scenario", "save", "chip", "kind", "train_on", "laws")  # names and lists of names: checked where read
+_PLAIN = (
+    "scenario",
+    "save",
+    "chip",
+    "card",
+    "kind",
+    "train_on",
+    "laws",
+)  # names and lists of names: checked where read
 _SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _NUMBER = re.compile(r"\$?([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBtT]?)")
 
