@@ -66,6 +66,7 @@ def row(question: Question, spot: Spot) -> dict[str, Any]:
         "ttft_s": spot.ttft_s,
         "tokens_per_s_per_user": 1.0 / spot.tpot_s,
         "output_tokens_per_s_per_chip": spot.output_tokens_per_s / spot.split.chips,
+        "chip_s_per_output_token": spot.output_s,
         "usd_per_mtok_output": usd_per_mtok(question, spot.output_s),
         "usd_per_mtok_input": usd_per_mtok(question, spot.input_s),
     }
