@@ -131,11 +131,9 @@ def worth(answer: dict[str, Any]) -> list[Told]:
 def ends(answer: dict[str, Any]) -> list[Told]:
     """Say what neither money nor patience buys, and the batches, contexts and scales between."""
     limits, least, step = answer["limits"], answer["smallest_efficient"], answer["schedule"]
-    out = []
-    slow = limits["slow_usd_per_mtok_output"]
-    if slow is not None:
-        text = f"{price(slow)} per million output tokens is where patience ends: arithmetic and caches are not shared."
-        out.append(("Slow mode:", text))
+    cost = Cost.of(answer)
+    slow = f"{cost.tell(cost.slow)} {cost.unit}"
+    out = [("Slow mode:", f"{slow} is where patience ends: arithmetic and caches are not shared.")]
     ideal = limits["ideal_batch"]
     told = [f"{count(ideal[k])} {words}" for k, words in _IDEAL if ideal[k] is not None]
     out.append(("Ideal batch:", f"{', '.join(told)}."))

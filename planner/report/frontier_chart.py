@@ -25,18 +25,20 @@ class Cost:
     key: str
     slow: float
     title: str
+    unit: str
     tell: Callable[[float], str]
     tick: Callable[[float], str]
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> "Cost":
         """Return dollars per million output tokens; chip time per token where the chip has no price."""
-        slow = answer["limits"]["slow_usd_per_mtok_output"]
+        limits = answer["limits"]
+        slow, key = limits["slow_usd_per_mtok_output"], "usd_per_mtok_output"
         if slow is not None:
-            title = "US dollars per million output tokens"
-            return cls("usd_per_mtok_output", slow, title, price, lambda usd: f"${plain(usd)}")
-        slow, title = answer["limits"]["slow_chip_s_per_output_token"], "chip time per output token"
-        return cls("chip_s_per_output_token", slow, title, seconds, seconds)
+            unit = "per million output tokens"
+            return cls(key, slow, f"US dollars {unit}", unit, price, lambda usd: f"${plain(usd)}")
+        slow, key = limits["slow_chip_s_per_output_token"], "chip_s_per_output_token"
+        return cls(key, slow, "Chip time per output token", "of a chip per output token", seconds, seconds)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def chart(answer: dict[str, Any], console: Console) -> Text:
         letters[_free((x // wide, y // high), letters, columns)] = tier["name"][0].upper()
 
     out = Text(no_wrap=True, overflow="crop")
-    out.append(f"{cost.title[:1].upper()}{cost.title[1:]}, by tokens/s each\n", "bold")
+    out.append(f"{cost.title}, by tokens/s each\n", "bold")
     for row in reversed(range(_ROWS)):
         out.append(f"{names.get(row, ''):>{gutter - 1}} {pen.named_side if row in names else pen.side}")
         for column in range(columns):
