@@ -18,6 +18,7 @@ _ASKED: dict[str, Mapping[str, Field]] = {
     "evaluate": _SPECS,
     "fit": configs.FIT_SETTINGS,
     "train": configs.TRAIN_SETTINGS,
+    "price": configs.PRICE_SETTINGS,
     "frontier": configs.FRONTIER_SETTINGS,
     "estimate": configs.ESTIMATE_SETTINGS,
 }

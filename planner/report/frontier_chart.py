@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.text import Text
 
 from .axes import LogAxis, plain
@@ -59,7 +59,7 @@ _ASCII = _Pen((1, 1), "...", "|", "+", "+", "-", "+")
 _Place = tuple[int, int]  # column and row, from the lower left corner
 
 
-def chart(answer: dict[str, Any], console: Console) -> Text:
+def chart(answer: dict[str, Any], console: Console) -> Group:
     """Return the curve of a `frontier` document, at most 80 columns wide: both axes are logarithmic."""
     cost, points = Cost.of(answer), answer["points"]
     pen = _UNICODE if console.encoding.lower().startswith("utf") else _ASCII
@@ -91,7 +91,8 @@ def chart(answer: dict[str, Any], console: Console) -> Text:
         out.append("\n")
     _foot(out, across, gutter, columns, pen)
     tiers = "  ".join(f"{tier['name'][0].upper()} {tier['name']}" for tier in answer["tiers"])
-    return out.append(f"{' ' * (gutter + 1)}{tiers}  {pen.limit} slow mode, {cost.tell(cost.slow)}")
+    out.append(f"{' ' * (gutter + 1)}{tiers}  {pen.limit} slow mode, {cost.tell(cost.slow)}")
+    return Group(out)  # printed by itself, a text would wrap
 
 
 def _at(axis: LogAxis, value: float, count: int) -> int:
