@@ -14,6 +14,7 @@ from .verdict import count, figure, ways
 
 _WIDTH = 80
 _ROWS = 9
+_FASTER = 1.001  # times as fast: less is the same speed
 
 Told = tuple[str, str]  # what a sentence is about, and the sentence
 
@@ -25,7 +26,8 @@ def verdict(answer: dict[str, Any]) -> str:
     fast, standard, batch = answer["tiers"]
     text = f"{answer['model']['name']} in {answer['precision']['weights']} on {answer['chip']['id']}: "
     text += f"{figure(standard['tokens_per_s_per_user'])} tokens/s each{_paid(standard)} is standard; "
-    text += f"{fast['speedup']:.2g} times as fast costs {fast['price_multiple']:.2g} times as much; "
+    if fast["speedup"] > _FASTER:
+        text += f"{figure(fast['speedup'])} times as fast costs {figure(fast['price_multiple'])} times as much; "
     text += f"batch work, whenever there is room, {percent(1.0 - batch['price_multiple'])} less"
     ends = answer["limits"]
     text += f". No price buys more than {figure(1.0 / ends['fastest_tpot_s'])} tokens/s each"
@@ -123,7 +125,7 @@ def mix(answer: dict[str, Any]) -> Table:
 def worth(answer: dict[str, Any]) -> list[Told]:
     """Say for whom the fast tier pays."""
     fast = answer["tiers"][0]
-    if fast["worth_above_usd_per_hour"] is None or fast["speedup"] <= 1.001:
+    if fast["worth_above_usd_per_hour"] is None or fast["speedup"] <= _FASTER:
         return []
     return [("Fast pays", f"where an hour of waiting costs more than {price(fast['worth_above_usd_per_hour'])}.")]
 
