@@ -224,8 +224,9 @@ def load_served(name: str, settings: Mapping[str, Field]) -> dict[str, Any]:
         ConfigError: no such file, unknown setting, one of another command, or a value outside its range.
     """
     path = path_of("scenarios", name)
-    raw = read_toml(path, {**_DESCRIBED, **SETTINGS, **PLAN_SETTINGS, **settings})
+    raw = read_toml(path, {**_DESCRIBED, **SETTINGS, **PLAN_SETTINGS, **ESTIMATE_SETTINGS, **settings})
     for key in raw:
         if key not in settings and key not in _DESCRIBED:
-            raise ConfigError(f"{path}: {key} belongs to optimize, not to a question about one model")
+            owner = "estimate" if key in ESTIMATE_SETTINGS else "optimize"
+            raise ConfigError(f"{path}: {key} belongs to {owner}, not to this question")
     return {k: v for k, v in raw.items() if k in settings}

@@ -12,6 +12,16 @@ from configs.loader import Field, Number, Text
 from ..scenario import QUALITIES
 
 _SPECS: dict[str, Field] = {**configs.SETTINGS, **configs.PLAN_SETTINGS}
+# What each command asks, to say whose flag one is.
+_ASKED: dict[str, Mapping[str, Field]] = {
+    "optimize": configs.SETTINGS,
+    "evaluate": _SPECS,
+    "fit": configs.FIT_SETTINGS,
+    "train": configs.TRAIN_SETTINGS,
+    "price": configs.PRICE_SETTINGS,
+    "frontier": configs.FRONTIER_SETTINGS,
+    "estimate": configs.ESTIMATE_SETTINGS,
+}
 _SWITCHES = ("json", "disaggregated", "auto", "overlap", "reversible", "uncertainty", "robust")
 _PLAIN = (
     "scenario",
@@ -98,7 +108,7 @@ def parse(command: str, form: type, words: Sequence[str], specs: Mapping[str, Fi
         flag, eq, value = word.partition("=")
         flag = flag.replace("_", "-")
         if flag not in flags:
-            hint = "" if flag == "--" else configs.nearest(flag, flags)
+            hint = _elsewhere(flag) or ("" if flag == "--" else configs.nearest(flag, flags))
             hint = hint or f"; see 'llm-planner {command} --help'"
             raise InputError(f"unknown flag '{configs.shown(flag)}'{hint}")
         name = flags[flag]
@@ -118,6 +128,12 @@ def parse(command: str, form: type, words: Sequence[str], specs: Mapping[str, Fi
         if isinstance(out[name], str) and not out[name].strip():
             raise InputError(f"{flag} is empty")
     return out
+
+
+def _elsewhere(flag: str) -> str:
+    """Return whose flag one is that a command does not know; nothing where it is nobody's."""
+    owners = [command for command, specs in _ASKED.items() if flag in map(flag_of, specs)]
+    return f": it belongs to {', '.join(owners)}" if owners else ""
 
 
 def settings(asked: Mapping[str, Any]) -> dict[str, Any]:
