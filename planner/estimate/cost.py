@@ -23,7 +23,7 @@ def prices(question: Question, point: Point) -> dict[str, Any]:
         "usd_per_mtok": {k: None if per_s is None else 1e6 * per_s * v for k, v in seconds.items()},
         "usd_per_hour": None if usd is None else usd * point.split.chips,
         "usd_per_request": None if per_s is None else per_s * request,
-        "price_basis": _price_basis(question),
+        "price_basis": price_basis(question),
     }
 
 
@@ -72,7 +72,8 @@ def pass_s(point: Point, kind: str) -> np.ndarray:
     return sum((np.asarray(values) for values in point.told[kind]["seconds"].values()), np.zeros(()))
 
 
-def _price_basis(question: Question) -> str:
+def price_basis(question: Question) -> str:
+    """Return where the chip's price is from."""
     if question.price_given:
         return "given"
     price = question.chip.tables.get("price")
