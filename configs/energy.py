@@ -26,7 +26,14 @@ _SCHEMA = {
             **_RANGE,
         }
     ),
-    "memory": Table({"kind": Text(), "overhead_pj_per_byte": Number("pJ per byte", 0.0, 1e5), **_BYTE}),
+    "memory": Table(
+        {
+            "kind": Text(),
+            "overhead_pj_per_byte": Number("pJ per byte", 0.0, 1e5),
+            "overhead_basis": Text(("measured", "assumed", "none")),
+            **_BYTE,
+        }
+    ),
     "sram": Table(_BYTE),
     "scale_up": Table({"kind": Text(), **_BYTE}),
     "scale_out": Table(_BYTE),
@@ -41,13 +48,15 @@ class EnergyFacts:
     The files speak picojoules. ``flop`` is the multiplication and addition alone, as circuit papers
     give it; ``overhead`` is derived, not measured: what else a FLOP must draw for a large bf16 matrix
     product on the chip ``reference`` to take the whole board power at ``reached_fraction`` of its peak.
-    ``memory.overhead_pj_per_byte`` is derived too: what else a byte from HBM draws where decoding was measured.
+    ``memory.overhead_pj_per_byte`` is derived too: what else a byte from HBM draws. ``basis`` says whether decoding was
+    "measured" on the generation, "assumed" to be as on those where it was, or counted by circuits alone ("none").
     ``low_ratio`` and ``high_ratio`` of each table in ``tables`` span the plausible values of its numbers.
     """
 
     id: str
     name: str
     constants: dict[str, Any]
+    basis: str
     tables: dict[str, Any]
 
 
@@ -76,4 +85,5 @@ def load_energy(name: str) -> EnergyFacts:
         "idle_fraction": idle,
         "busy_fraction": busy,
     }
-    return EnergyFacts(name if name.endswith(".toml") else path.stem, raw["name"], constants, raw)
+    basis = raw["memory"]["overhead_basis"]
+    return EnergyFacts(name if name.endswith(".toml") else path.stem, raw["name"], constants, basis, raw)

@@ -65,21 +65,6 @@ class Served(OneModel):
         bool, tyro.conf.FlagCreatePairsOff, _flag("Also say what prompts on chips of their own would do.")
     ] = False
     chip_usd_per_hour: Annotated[float | None, _flag("Rental price instead of the chip's own.", "USD")] = None
-    pue: Annotated[
-        float | None, _flag("Power of the building over that of its servers (default 1.15).", "RATIO")
-    ] = None
-    server_ratio: Annotated[
-        float | None, _flag("Power of a server over that of its chips' boards (default 1.43).", "RATIO")
-    ] = None
-    usd_per_kwh: Annotated[
-        float | None, _flag("Price of electricity (default 0.0806, US industry).", "USD")
-    ] = None
-    co2_g_per_kwh: Annotated[
-        float | None, _flag("Grams of CO2 per kWh of electricity; none are told without it or --grid.", "GRAMS")
-    ] = None
-    grid: Annotated[
-        str | None, _flag("Instead: the mean of a country's grid, such as france (list electricity).", "ID")
-    ] = None
     scenario: Annotated[str | None, _flag("Take flags from a TOML file; flags given here win.", "FILE")] = None
 
 
@@ -95,4 +80,17 @@ class Estimate(Served):
     ] = None
     concurrency: Annotated[float | None, _flag("Load: requests in flight, each followed at once.", "REQUESTS")] = None
     request_rate: Annotated[float | None, _flag("Load: requests per second that arrive.", "PER SECOND")] = None
+    pue: Annotated[float | None, _flag("Power of the building over that of its servers (default 1.15).", "RATIO")] = (
+        None
+    )
+    server_ratio: Annotated[
+        float | None, _flag("Power of a server over that of its chips' boards (default 1.43).", "RATIO")
+    ] = None
+    usd_per_kwh: Annotated[float | None, _flag("Price of electricity (default 0.0806, US industry).", "USD")] = None
+    co2_g_per_kwh: Annotated[
+        float | None, _flag("Grams of CO2 per kWh of electricity; none are told without it or --grid.", "GRAMS")
+    ] = None
+    grid: Annotated[
+        str | None, _flag("Instead: the mean of a country's grid, such as france (list electricity).", "ID")
+    ] = None
     plot: Annotated[str | None, _flag("Draw the roofline: a .png or .svg file.", "FILE")] = None

@@ -8,7 +8,7 @@ import configs
 from ..serving.formats import KV_BYTES
 from .cost import output_usd_per_mtok, prices
 from .disaggregate import disaggregated
-from .energy import energy, over_power, requests_per_s
+from .energy import doubts, energy, requests_per_s
 from .infeasible import refuse
 from .parts import breakdown, floor_s, ideal_batch, roofline, widest
 from .point import Point, batch_for, evaluate, rank, within
@@ -81,7 +81,7 @@ def _body(question: Question, point: Point) -> dict[str, Any]:
     full = output_usd_per_mtok(question, saturated)
     bands = interval(question, point)
     cost = prices(question, point)
-    joules = energy(question, point, saturated, cost["usd_per_mtok"])
+    joules = energy(question, point, saturated, cost["usd_per_request"])
     return {
         "batch": point.batch,
         "tpot_s": point.at("tpot_s"),
@@ -115,7 +115,7 @@ def _body(question: Question, point: Point) -> dict[str, Any]:
         "roofline": roofline(question, point),
         "disaggregated": disaggregated(question, point) if question.disaggregated else None,
         "speculation": _speculation(question, point),
-        "warnings": warnings(question, point) + over_power(question, point),
+        "warnings": warnings(question, point) + doubts(question, point),
     }
 
 

@@ -42,7 +42,8 @@ class Meter:
             basis["co2_g_per_kwh"] = f"grid of {asked['grid']}, {_source(facts.tables['co2'])}"
         elif grams is not None:
             basis["co2_g_per_kwh"] = "given"
-        return cls(*(asked.get(k, getattr(facts, k)) for k in tables), grams, basis)
+        pue, server_ratio, usd_per_kwh = (asked.get(k, getattr(facts, k)) for k in tables)
+        return cls(pue, server_ratio, usd_per_kwh, grams, basis)
 
     def kwh(self, joules: float) -> float:
         """Return kilowatt-hours at the meter for ``joules`` of the boards."""

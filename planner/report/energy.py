@@ -7,18 +7,18 @@ from rich.table import Table
 
 from .bars import share_of
 from .parts import table
-from .units import energy_per, percent, price, say
+from .units import energy_per, grams_of, percent, price
 
 _CAUSES = {
     "arithmetic": "multiplying and adding",
     "overhead": "around the multipliers",
-    "hbm": "HBM",
-    "hbm_overhead": "from HBM to the units",
+    "hbm": "memory",
+    "hbm_overhead": "from memory to the units",
     "sram": "caches",
     "link": "links between chips",
     "scale_out": "network between servers",
     "static": "passing time",
-    "idle": "waiting for requests",
+    "idle": "idle in between",
 }
 _SHOWN = 0.0005  # least share of a cause in any column
 
@@ -29,7 +29,7 @@ def energy_table(answer: dict[str, Any]) -> Table:
     per, rows = told["joules_per_token"], told["amortisation"]
     columns = {"input": per["input"], "output": per["output"], "alone": rows[0]["joules_per_token"]}
     total = {name: sum(parts.values()) for name, parts in columns.items()}
-    out = table("Energy per token", "", "input", "output", "share", "output, one at a time", "share")
+    out = table("Energy per token", "", "input", "output", "share", "output, alone", "share")
 
     def share(name: str, cause: str) -> float:
         return columns[name][cause] / total[name] if total[name] > 0.0 else 0.0
@@ -45,10 +45,8 @@ def energy_table(answer: dict[str, Any]) -> Table:
         out.add_row(said, unit(values["input"]), unit(values["output"]))
 
     money("electricity, per M tokens", told["usd_per_mtok"], price)
-    if told["price_fraction"] is not None:
-        money("  of their price", told["price_fraction"], percent)
     if told["grams_co2_per_mtok"] is not None:
-        money("CO2, per M tokens", told["grams_co2_per_mtok"], lambda grams: say(grams, "g") if grams < 1e3 else say(grams / 1e3, " kg"))
+        money("CO2, per M tokens", told["grams_co2_per_mtok"], grams_of)
     return out
 
 
@@ -56,12 +54,16 @@ def energy_reasons(answer: dict[str, Any]) -> list[tuple[str, str]]:
     """Return a lead and a sentence on power, and on what electricity counts."""
     told = answer["energy"]
     power = f"{told['watts_per_chip']:.0f} W per chip ({percent(told['board_power_fraction'])} of its board's limit), "
-    power += f"{told['idle_watts_per_chip']:.0f} W idle with the model loaded."
+    power += f"{told['idle_watts_per_chip']:.0f} W idle with the model loaded; {told['basis']['joules']}."
     counts = f"boards, x {told['server_ratio']:g} for hosts and memory, x {told['pue']:g} (PUE) for the building, at "
-    counts += f"{price(told['usd_per_kwh'])} per kWh. Switches and storage are not counted."
-    request = f"A request takes {energy_per(told['joules_per_request'])} on the boards"
+    counts += f"{price(told['usd_per_kwh'])} per kWh; switches and storage are not counted."
+    if told["price_fraction"] is not None:
+        counts += f" It is {percent(told['price_fraction'])} of the price; an idle chip takes "
+        counts += f"{price(told['idle_usd_per_chip_hour'])} an hour."
+    request = f" A request takes {energy_per(told['joules_per_request'])} on the boards"
     grams = told["grams_co2_per_request"]
-    if grams is None:
-        return [("Power:", power), ("Electricity counts", f"{counts} {request}.")]
-    co2 = f"{request} and emits {grams:.3g} g of CO2 at {told['co2_g_per_kwh']:g} g per kWh; chips' making is not counted."
-    return [("Power:", power), ("Electricity counts", f"{counts} {co2}")]
+    if grams is not None:
+        request += (
+            f" and emits {grams_of(grams)} of CO2 at {told['co2_g_per_kwh']:g} g per kWh, the making of chips apart"
+        )
+    return [("Power:", power), ("Electricity counts", f"{counts}{request}.")]

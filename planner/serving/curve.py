@@ -102,9 +102,7 @@ def _speculation(given: Mapping[str, Any]) -> tuple[Scalar | None, Scalar]:
     return given["speculation"]["drafts"], given["speculation"]["tokens_per_step"]
 
 
-def _joules(
-    given: Mapping[str, Any], instance: Instance, passes: Step, seconds: Array
-) -> tuple[Joules, Scalar]:
+def _joules(given: Mapping[str, Any], instance: Instance, passes: Step, seconds: Array) -> tuple[Joules, Scalar]:
     """Return joules of the whole replica per pass, and the least seconds in which its boards can draw them.
 
     Dynamic work is that of every chip, static power lasts as long as the pass. While a stage works on one micro-batch
