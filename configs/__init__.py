@@ -28,6 +28,9 @@ from .chips import chip_named as chip_named
 from .chips import chip_of as chip_of
 from .chips import load_chip as load_chip
 from .chips import price_of as price_of
+from .electricity import ElectricityFacts as ElectricityFacts
+from .electricity import grid_co2_g_per_kwh as grid_co2_g_per_kwh
+from .electricity import load_electricity as load_electricity
 from .energy import EnergyFacts as EnergyFacts
 from .energy import load_energy as load_energy
 from .engines import PLANNING_ENGINE as PLANNING_ENGINE
@@ -72,5 +75,6 @@ from .trainers import TrainerFacts as TrainerFacts
 from .trainers import load_trainer as load_trainer
 from .units import DAY_S as DAY_S
 from .units import HOUR_S as HOUR_S
+from .units import KWH_J as KWH_J
 from .workloads import WorkloadFacts as WorkloadFacts
 from .workloads import load_workload as load_workload

@@ -57,6 +57,14 @@ _ONE_MODEL = {
     "active_params": Number("parameters used per token", 1e6, 1e15, required=False),
     "chip": Text(required=False),
 }
+_PUE = Number("building's power over the servers'", 1.0, 5.0, required=False)
+_METER = {
+    "pue": _PUE,
+    "server_ratio": Number("server's power over its boards'", 1.0, 5.0, required=False),
+    "usd_per_kwh": Number("US dollars per kWh", 0.0, 2.0, required=False),
+    "co2_g_per_kwh": Number("grams of CO2 per kWh", 0.0, 2000.0, required=False),
+    "grid": Text(required=False),
+}
 # What estimate asks: one model on one slice of chips, under one load.
 ESTIMATE_SETTINGS = {
     **_ONE_MODEL,
@@ -79,11 +87,12 @@ ESTIMATE_SETTINGS = {
     "draft_tokens": Number("tokens drafted per step, a whole number", 1, 64, required=False),
     "accept_tokens": Number("tokens a step yields", 1.0, 65.0, required=False),
     "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
+    **_METER,
 }
 _SPLIT = Number("chips, a whole number", 1, 262144, required=False)
-# What frontier asks: the same without a load, and the tiers on the curve.
+# What frontier asks: the same without a load or a meter, and the tiers on the curve.
 FRONTIER_SETTINGS = {
-    **{k: v for k, v in ESTIMATE_SETTINGS.items() if k not in ("batch", "concurrency", "request_rate")},
+    **{k: v for k, v in ESTIMATE_SETTINGS.items() if k not in ("batch", "concurrency", "request_rate", *_METER)},
     "fast_speedup": Number("speed over the standard tier's", 1.0, 100.0, required=False),
     "peak_to_mean": Number("ratio of peak to mean demand", 1.0, 1e3, required=False),
     "fast_share": Number("share of what cannot wait", 0.0, 1.0, required=False),
@@ -143,7 +152,7 @@ TRAIN_SETTINGS = {
     "price_mode": Text(("on-demand", "reserved", "spot", "list"), required=False),
     "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
     "failures": Text(required=False),
-    "pue": Number("building's power over the boards'", 1.0, 5.0, required=False),
+    "pue": _PUE,
     "rollout_tokens": Number("tokens generated", 1e3, 1e18, required=False),
     "trained_fraction": Number("share of the rollouts", 0.0, 1.0, required=False),
     "scoring_passes": Number("forward passes over a rollout", 0.0, 100.0, required=False),

@@ -163,6 +163,20 @@ def _energy() -> list[dict[str, Any]]:
     return out
 
 
+def _electricity() -> list[dict[str, Any]]:
+    facts, out = configs.load_electricity(), []
+    for name, key, unit in (
+        ("pue", "ratio", "building / servers"),
+        ("server", "ratio", "server / boards"),
+        ("price", "usd_per_kwh", "$ per kWh"),
+    ):
+        one = facts.tables[name]
+        between = {"low": one[f"low_{key}"], "high": one[f"high_{key}"]}
+        out.append({"id": name, "value": one[key], **between, "unit": unit, "source": one["source"]})
+    rest = {"low": None, "high": None, "unit": "g CO2 per kWh", "source": facts.tables["co2"]["source"]}
+    return out + [{"id": grid, "value": grams, **rest} for grid, grams in facts.co2_g_per_kwh.items()]
+
+
 def _batch_laws() -> list[dict[str, Any]]:
     out = []
     for law in map(configs.load_batch_law, configs.ids("batch_laws")):
@@ -235,6 +249,7 @@ ROWS = {
     "trainers": _trainers,
     "kernels": _kernels,
     "energy": _energy,
+    "electricity": _electricity,
     "batch-laws": _batch_laws,
     "failures": _failures,
     "cards": _cards,
