@@ -8,7 +8,7 @@ from .errors import ConfigError, nearest, shown
 ROOT = Path(__file__).parent
 KINDS = (
     "chips", "laws", "batch_laws", "failures", "models", "workloads", "scenarios", "engines", "trainers", "shapes",
-    "energy", "kernels", "anchors",
+    "energy", "kernels", "anchors", "offers",
 )  # fmt: skip
 
 

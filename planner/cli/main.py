@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "cost a given plan the same way",
     "estimate": "say how fast one model runs on one slice of chips, at what cost, and how sure",
     "train": "cost one training run: best layout, step time, days, dollars, memory, and how sure",
+    "assign": "give each task the cheapest model and tier that does it, and say what its promises cost",
     "fit": "fit a scaling law to your own training runs, exactly, and say how sure it is",
     "calibrate": "time kernels here, or read recorded timings, and write a chip file",
     "validate": "show predicted against measured kernel times",
@@ -32,6 +33,7 @@ COMMANDS = {
 _DOCUMENTS = {
     "estimate": configs.ESTIMATE_SETTINGS,
     "train": configs.TRAIN_SETTINGS,
+    "assign": configs.ASSIGN_SETTINGS,
     "fit": configs.FIT_SETTINGS,
 }
 _ANSWERED = ("ok", "fitted")  # what the status of a document says where there is an answer

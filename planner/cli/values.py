@@ -1,34 +1,22 @@
 """Turns the words of a command line into checked values, with errors for people."""
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import configs
 from configs.loader import Field, Number, Text
+from configs.spoken import number
 
 from ..scenario import QUALITIES
 
 _SPECS: dict[str, Field] = {**configs.SETTINGS, **configs.PLAN_SETTINGS}
 _SWITCHES = ("json", "disaggregated", "auto", "overlap", "reversible", "uncertainty", "robust")
 _PLAIN = ("scenario", "save", "chip", "kind", "train_on", "laws")  # names and lists of names: checked where read
-_SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-_NUMBER = re.compile(r"\$?([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBtT]?)")
 
 
 class InputError(ValueError):
     """Bad input on the command line; one sentence that names flag, value and what is allowed."""
-
-
-def number(text: str) -> float | None:
-    """Return the number in ``text``, with an optional spoken suffix (70B, 1.5T, 10k), or None."""
-    match = _NUMBER.fullmatch(text.strip())
-    if not match:
-        return None
-    value = float(match.group(1).replace("_", "")) * _SUFFIXES[match.group(2).lower()]
-    return value if math.isfinite(value) else None
 
 
 def flag_of(name: str) -> str:
