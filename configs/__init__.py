@@ -1,4 +1,4 @@
-"""Facts with a source: chips, laws, failures, models, workloads, engines, energy, scenarios; and the strict loader."""
+"""Facts with a source: chips, laws, models, workloads, engines, energy, prices, scenarios; and the strict loader."""
 
 from .anchors import AnchorFacts as AnchorFacts
 from .anchors import load_anchors as load_anchors
@@ -17,6 +17,10 @@ from .assignments import ASSIGN_SETTINGS as ASSIGN_SETTINGS
 from .assignments import load_assignment as load_assignment
 from .batch_laws import BatchLawFacts as BatchLawFacts
 from .batch_laws import load_batch_law as load_batch_law
+from .cards import PRICE_TIERS as PRICE_TIERS
+from .cards import CardFacts as CardFacts
+from .cards import Price as Price
+from .cards import load_card as load_card
 from .catalog import ids as ids
 from .catalog import path_of as path_of
 from .chips import PRECISIONS as PRECISIONS
@@ -64,6 +68,8 @@ from .scenarios import load_run as load_run
 from .scenarios import load_scenario as load_scenario
 from .shapes import ShapeFacts as ShapeFacts
 from .shapes import load_shape as load_shape
+from .storage import StorageFacts as StorageFacts
+from .storage import load_storage as load_storage
 from .trainers import TRAINING_RESIDUALS as TRAINING_RESIDUALS
 from .trainers import TrainerFacts as TrainerFacts
 from .trainers import load_trainer as load_trainer
