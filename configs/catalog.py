@@ -38,7 +38,7 @@ def path_of(kind: str, name: str) -> Path:
     known = ids(kind)
     if name not in known:
         hint = nearest(name, known) or f"; the ids are {', '.join(known)}"
-        named = {"failures": "failure report", "cards": "price card"}
+        named = {"failures": "failure report", "cards": "price card", "offers": "catalogue of offers"}
         one = named.get(kind, kind.removesuffix("s").replace("_", " "))
         raise ConfigError(f"unknown {one} '{shown(name)}'{hint}")
     return ROOT / kind / f"{name}.toml"

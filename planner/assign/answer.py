@@ -52,7 +52,7 @@ def assign(question: Question) -> tuple[dict[str, Any], Chosen]:
 
 def _sum(question: Question, usd: np.ndarray, some: Bool[np.ndarray, " n"]) -> float:
     """Return what some tasks take in all, of what one request takes."""
-    return float(np.dot(usd[some], question.tasks.requests[some]))
+    return float((usd[some] * question.tasks.requests[some]).sum())
 
 
 def _size(question: Question, some: Bool[np.ndarray, " n"]) -> dict[str, Any]:

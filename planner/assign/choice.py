@@ -99,42 +99,40 @@ def _arrays(part: Chosen) -> list[np.ndarray]:
 
 def _part(question: Question, tiers: Sequence[tuple[int, int]], part: slice) -> Chosen:
     """Choose for one slice of the tasks; n of them, m offers."""
-    tasks, offers = question.tasks, question.catalogue.offers
-    quality = np.array([offer.quality for offer in offers])
+    tasks, offers, habit = question.tasks, question.catalogue.offers, question.habit
+    quality = np.array([[offer.quality] for offer in offers])
     cells = grid(offers, tasks, part)
-    need, deadline = tasks.quality[part, None], tasks.deadline_s[part, None]
-    total = cells.usd + tasks.value_usd_per_hour[part, None] / HOUR_S * cells.latency_s
+    need, deadline = tasks.quality[part], tasks.deadline_s[part]
+    total = cells.usd + tasks.value_usd_per_hour[part] / HOUR_S * cells.latency_s
     good, timely = quality >= need, question.deadline_margin * cells.latency_s <= deadline
     able = good & timely & cells.fits
 
-    rows, some = np.arange(len(total)), able.any(axis=1)
+    tasks_here = np.arange(len(need))
     cost = np.where(able, total, inf)
-    least = cost.min(axis=1)
-    order = sorted(range(len(offers)), key=lambda i: (i != question.habit, -offers[i].quality, i))
-    first = np.argmax((cost <= least[:, None] * _SAME)[:, order] & able[:, order], axis=1)
-    chosen = np.array(order)[first]
-    cost[rows, chosen] = inf  # what is left are rivals
-    rival = np.argmin(cost, axis=1)
-    rival_usd = cost[rows, rival]
+    least = cost.min(axis=0)
+    some = least < inf
+    order = sorted(range(len(offers)), key=lambda i: (i != habit, -offers[i].quality, i))
+    chosen = _first(cost, least, order)
+    cost[chosen, tasks_here] = inf  # what is left are rivals
+    rival_usd = cost.min(axis=0)
 
     steps = levels(offers)
     level = np.searchsorted(steps, need)
     lower = np.where(level > 0, steps[np.maximum(level - 1, 0)], need)
     limit, nearest_deadline, nearest_quality = _refusals(question, cells, good, timely, quality)
-    habit = question.habit
     return Chosen(
         offer=np.where(some, chosen, -1),
-        paid_usd=np.where(some, cells.usd[rows, chosen], np.nan),
-        latency_s=np.where(some, cells.latency_s[rows, chosen], np.nan),
-        total_usd=np.where(some, total[rows, chosen], np.nan),
-        rival=np.where(rival_usd < inf, rival, -1),
+        paid_usd=np.where(some, cells.usd[chosen, tasks_here], np.nan),
+        latency_s=np.where(some, cells.latency_s[chosen, tasks_here], np.nan),
+        total_usd=np.where(some, total[chosen, tasks_here], np.nan),
+        rival=np.where(rival_usd < inf, _first(cost, rival_usd, order), -1),
         rival_usd=rival_usd,
         no_deadline_usd=_least(total, good & cells.fits),
         lower_quality_usd=_least(total, (quality >= lower) & timely & cells.fits),
         any_quality_usd=_least(total, timely & cells.fits),
         patient_usd=_least(cells.usd, able),
-        habit_usd=total[:, habit],
-        habit_limit=_broken(good[:, habit], cells.fits[:, habit], timely[:, habit]),
+        habit_usd=total[habit],
+        habit_limit=np.select([~good[habit], ~cells.fits[habit], ~timely[habit]], [1, 2, 3], 0),
         reason=_reasons(offers, good, cells.fits, able),
         limit=np.where(some, 0, limit),
         nearest_deadline_s=nearest_deadline,
@@ -143,44 +141,47 @@ def _part(question: Question, tiers: Sequence[tuple[int, int]], part: slice) -> 
     )
 
 
-def _least(total: Float[np.ndarray, "n m"], able: Bool[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
-    return np.where(able, total, inf).min(axis=1)
-
-
-def _broken(
-    good: Bool[np.ndarray, " n"], fits: Bool[np.ndarray, " n"], timely: Bool[np.ndarray, " n"]
+def _first(
+    cost: Float[np.ndarray, "m n"], least: Float[np.ndarray, " n"], order: Sequence[int]
 ) -> Int[np.ndarray, " n"]:
-    """Return the first promise that one offer breaks, by number in `LIMITS`."""
-    return np.select([~good, ~fits, ~timely], [1, 2, 3], 0)
+    """Return the first offer, in ``order``, whose cost is the least up to rounding."""
+    out, bound = np.full(len(least), order[0]), least * _SAME
+    for i in reversed(order):
+        out[cost[i] <= bound] = i
+    return out
+
+
+def _least(total: Float[np.ndarray, "m n"], able: Bool[np.ndarray, "m n"]) -> Float[np.ndarray, " n"]:
+    return np.where(able, total, inf).min(axis=0)
 
 
 def _refusals(
-    question: Question, cells: Grid, good: Bool[np.ndarray, "n m"], timely: Bool[np.ndarray, "n m"], quality: np.ndarray
+    question: Question, cells: Grid, good: Bool[np.ndarray, "m n"], timely: Bool[np.ndarray, "m n"], quality: np.ndarray
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Return what stands in the way of a task that no offer serves, and what would be near enough."""
     fits, right = cells.fits, good & cells.fits
-    limit = np.select([~fits.any(axis=1), ~good.any(axis=1), ~right.any(axis=1)], [2, 1, 2], 3)
+    limit = np.select([~fits.any(axis=0), ~good.any(axis=0), ~right.any(axis=0)], [2, 1, 2], 3)
     soonest = question.deadline_margin * _least(cells.latency_s, right)
     highest = -_least(-np.broadcast_to(quality, fits.shape), fits & timely)
     return limit, np.where(soonest < inf, soonest, np.nan), np.where(highest > -inf, highest, np.nan)
 
 
 def _reasons(
-    offers: Sequence[OfferFacts], good: Bool[np.ndarray, "n m"], fits: Bool[np.ndarray, "n m"], able: np.ndarray
+    offers: Sequence[OfferFacts], good: Bool[np.ndarray, "m n"], fits: Bool[np.ndarray, "m n"], able: np.ndarray
 ) -> Int[np.ndarray, " n"]:
     """Return why no model but the best is taken, by number in `REASONS`: what the others lack, or that they cost more."""
-    others = np.array([offer.model != best_model(offers) for offer in offers])
-    lacking = [~(kept & others).any(axis=1) for kept in (good, good & fits, able)]
+    others = np.array([[offer.model != best_model(offers)] for offer in offers])
+    lacking = [~(kept & others).any(axis=0) for kept in (good, good & fits, able)]
     return np.select(lacking, [0, 1, 2], 3)
 
 
 def _break_even(cells: Grid, tiers: Sequence[tuple[int, int]]) -> Float[np.ndarray, "n p"]:
     """Return what an hour must be worth for the faster of two tiers to pay: 0 where it is no dearer, NaN where it is not
     faster or either does not fit."""
-    out = np.full((len(cells.usd), len(tiers)), np.nan)
+    out = np.full((cells.usd.shape[1], len(tiers)), np.nan)
     for p, (slow, fast) in enumerate(tiers):
-        dearer = cells.usd[:, fast] - cells.usd[:, slow]
-        sooner = cells.latency_s[:, slow] - cells.latency_s[:, fast]
-        told = (sooner > 0.0) & cells.fits[:, fast] & cells.fits[:, slow]
+        dearer = cells.usd[fast] - cells.usd[slow]
+        sooner = cells.latency_s[slow] - cells.latency_s[fast]
+        told = (sooner > 0.0) & cells.fits[fast] & cells.fits[slow]
         out[told, p] = np.maximum(dearer[told], 0.0) / sooner[told] * HOUR_S
     return out

@@ -15,11 +15,11 @@ _MTOK = 1e6  # tokens in the unit of prices
 
 
 class Grid(NamedTuple):
-    """One request of n tasks on each of m offers."""
+    """One request of n tasks on each of m offers, a row per offer."""
 
-    usd: Float[np.ndarray, "n m"]
-    latency_s: Float[np.ndarray, "n m"]
-    fits: Bool[np.ndarray, "n m"]
+    usd: Float[np.ndarray, "m n"]
+    latency_s: Float[np.ndarray, "m n"]
+    fits: Bool[np.ndarray, "m n"]
 
 
 def grid(offers: Sequence[OfferFacts], tasks: Tasks, part: slice) -> Grid:
@@ -39,7 +39,7 @@ def grid(offers: Sequence[OfferFacts], tasks: Tasks, part: slice) -> Grid:
         latency.append(latency_s(offer, prompt - cached, written))
         inside = prompt <= offer.prices[-1].max_context_tokens
         fits.append(inside & (prompt + written <= (offer.context_window_tokens or inf)))
-    return Grid(np.stack(usd, axis=1), np.stack(latency, axis=1), np.stack(fits, axis=1))
+    return Grid(np.stack(usd), np.stack(latency), np.stack(fits))
 
 
 def _usd(

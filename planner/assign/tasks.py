@@ -97,10 +97,10 @@ def _csv(path: str) -> tuple[list[str] | None, list[int], dict[str, list[str]], 
         raise ConfigError(f"{file}: empty, where a CSV table with a header was expected (columns: {', '.join(_KNOWN)})")
     _check_header(header, file)
     width = len(header)
-    for line, row in zip(lines, rows, strict=True):
-        if len(row) != width:
-            raise ConfigError(f"{file} line {line}: {len(row)} cells, where the header has {width} columns")
-    columns = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
+    if set(map(len, rows)) != {width}:
+        line, row = next((line, row) for line, row in zip(lines, rows, strict=True) if len(row) != width)
+        raise ConfigError(f"{file} line {line}: {len(row)} cells, where the header has {width} columns")
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
     unused = tuple(name for name in header if name and name not in _KNOWN)
     return columns.pop(_NAME, None), lines, columns, unused
 
@@ -153,7 +153,8 @@ def _numbers(
 
 def _number(text: str, default: float | None) -> float:
     """Return the number in a cell, the default where it is blank, NaN where it is none."""
-    if not text.strip():
-        return np.nan if default is None else default
-    found = number(text)
-    return np.nan if found is None else found
+    try:
+        return float(text)
+    except ValueError:  # blank, or as people write numbers
+        found = number(text) if text.strip() else default
+        return np.nan if found is None else found

@@ -94,6 +94,15 @@ _SHOWN = {
         ("high_usd_per_hour", 1, "high"),
         ("binds", None, "what binds"),
     ),
+    "offers": (
+        ("offer", None, "offer"),
+        ("quality", 1, "quality"),
+        ("input_usd_per_mtok", 1, "$ in"),
+        ("output_usd_per_mtok", 1, "out"),
+        ("output_tokens_per_s", 1, "tok/s"),
+        ("ttft_s", 1, "first s"),
+        ("turnaround_s", 3600.0, "or h"),
+    ),
     "trainers": (
         ("name", None, "software"),
         ("rows", 1, "runs"),

@@ -223,6 +223,19 @@ def _storage() -> list[dict[str, Any]]:
     return out
 
 
+def _offers() -> list[dict[str, Any]]:
+    """One row per offer, under the id of its catalogue, with its price for short prompts."""
+    out = []
+    for catalogue in map(configs.load_offers, configs.ids("offers")):
+        for offer in catalogue.offers:
+            price = {f"{kind}_usd_per_mtok": getattr(offer.prices[0], kind) for kind in ("input", "output")}
+            times = {key: getattr(offer, key) for key in ("output_tokens_per_s", "ttft_s", "turnaround_s")}
+            named = {"offer": offer.id, "model": offer.model, "tier": offer.tier, "quality": offer.quality}
+            scale = {"quality_scale": catalogue.scale, "source": catalogue.tables["quality"]["source"]}
+            out.append({"id": catalogue.id, **named, **price, **times, **scale})
+    return out
+
+
 # In the order in which `list` names the kinds.
 ROWS = {
     "chips": _chips,
@@ -239,4 +252,5 @@ ROWS = {
     "failures": _failures,
     "cards": _cards,
     "storage": _storage,
+    "offers": _offers,
 }

@@ -34,9 +34,13 @@ def read_cells(path: str) -> tuple[list[str], list[int], list[list[str]]]:
     with _opened(path) as file:
         reader = csv.reader(file)
         names = next(reader, [])
-        rows = [(reader.line_num, row) for row in reader if row]
+        lines, rows = [], []
+        for row in reader:
+            if row:
+                lines.append(reader.line_num)
+                rows.append(row)
     _check_rows(path, names, rows)
-    return names, [line for line, _ in rows], [row for _, row in rows]
+    return names, lines, rows
 
 
 @contextmanager
