@@ -49,13 +49,13 @@ _SCHEMA = {
 
 @dataclass(frozen=True)
 class OfferFacts:
-    """One model in one tier: ``quality`` on the catalogue's scale, ``prices`` in US dollars per million tokens by rising
-    length of the prompt, and how long one request takes.
+    """One model in one tier: ``quality`` on the catalogue's scale, ``prices`` in US dollars per million tokens by
+    rising length of the prompt, and how long one request takes.
 
-    A request takes ``turnaround_s`` where that is promised of a whole answer (batches); else ``ttft_s``, the new part of
-    its prompt at ``input_tokens_per_s`` (None: ``ttft_s`` holds at every length), and its answer at
-    ``output_tokens_per_s``. ``output_ratio`` is how many output tokens it writes for each one that a task states: above
-    1 for a model that thinks where tasks count answers alone. ``card`` names where prices come from, if not here.
+    A request takes ``turnaround_s`` where that is promised of a whole answer (batches); else ``ttft_s``, the new part
+    of its prompt at ``input_tokens_per_s`` (None: ``ttft_s`` holds at every length), and its answer at
+    ``output_tokens_per_s``. ``output_ratio`` is how many output tokens it writes for each one that a task states:
+    above 1 for a model that thinks where tasks count answers alone. ``card`` names where prices come from, if not here.
     """
 
     id: str

@@ -176,7 +176,7 @@ def _unserved(question: Question, chosen: Chosen, here: Bool[np.ndarray, " n"]) 
     return {**_size(question, here), "by_limit": by_limit, "first": rows}
 
 
-def _known(value: float) -> float | None:
+def _known(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
@@ -190,8 +190,9 @@ def _warnings(question: Question, chosen: Chosen, served: Bool[np.ndarray, " n"]
     matters = np.isfinite(tasks.deadline_s) | (tasks.value_usd_per_hour > 0.0)
     count = int((served & long & matters & np.isin(chosen.offer, untimed)).sum())
     if count:
+        some = "1 task has" if count == 1 else f"{count:,} tasks have"
         out.append(
-            f"{count:,} tasks with more than {_LONG_PROMPT:,} new prompt tokens are timed by a first token that takes "
-            "no longer than after a short prompt: input_tokens_per_s of an offer says how fast it reads."
+            f"{some} more than {_LONG_PROMPT:,} new prompt tokens and a first token timed as after any prompt: "
+            "input_tokens_per_s of an offer says how fast it reads."
         )
     return out

@@ -6,6 +6,7 @@ A request costs its tokens, and its latency times what an hour of waiting is wor
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from math import inf
 
 import numpy as np
@@ -28,12 +29,13 @@ class Chosen:
     """What n tasks take, per request: US dollars, seconds, and offers by number.
 
     ``offer`` is -1 where none keeps the promises, and what goes with it is then NaN. ``total_usd`` = ``paid_usd`` for
-    tokens + what waiting costs; ``rival_usd`` is the total on the cheapest other offer (inf: none). What the total would
-    be with one promise dropped: ``no_deadline_usd``, ``lower_quality_usd`` (one level of the offers down) and
-    ``any_quality_usd``; ``patient_usd`` is what tokens would cost if waiting cost nothing. ``habit_usd`` is the total on
-    the habit, ``habit_limit`` which promise that breaks (`LIMITS`). ``reason`` says why no other model than the best
+    tokens + what waiting costs; ``rival_usd`` is the total on the cheapest other offer (inf: none). What the total
+    would be with one promise dropped: ``no_deadline_usd``, ``lower_quality_usd`` (one level of the offers down) and
+    ``any_quality_usd``; ``patient_usd`` is what tokens would cost if waiting cost nothing. ``habit_usd`` is the total
+    on the habit, ``habit_limit`` which promise that breaks (`LIMITS`). ``reason`` says why no other model than the best
     one is taken (`REASONS`). Of tasks without an offer, ``limit`` names what stands in the way, ``nearest_deadline_s``
-    is the shortest deadline at their quality and ``nearest_quality`` the highest at their deadline (NaN: none would do).
+    is the shortest deadline at their quality, ``nearest_quality`` the highest at their deadline (NaN: none would do).
+    ``break_even_usd_per_hour`` is what an hour must be worth for the faster of each two tiers (`pairs`) to pay.
     """
 
     offer: Int[np.ndarray, " n"]
@@ -79,7 +81,7 @@ def pairs(question: Question) -> list[tuple[int, int]]:
     for kind in kinds:
         same = [i for i, offer in enumerate(offers) if (offer.model, offer.quality) == kind]
         same.sort(key=lambda i: -time[i])
-        out += [(slow, fast) for slow, fast in zip(same, same[1:], strict=False) if time[fast] < time[slow]]
+        out += [(slow, fast) for slow, fast in pairwise(same) if time[fast] < time[slow]]
     return out
 
 
@@ -169,15 +171,15 @@ def _refusals(
 def _reasons(
     offers: Sequence[OfferFacts], good: Bool[np.ndarray, "m n"], fits: Bool[np.ndarray, "m n"], able: np.ndarray
 ) -> Int[np.ndarray, " n"]:
-    """Return why no model but the best is taken, by number in `REASONS`: what the others lack, or that they cost more."""
+    """Return why no model but the best is taken, by number in `REASONS`: what the others lack, or only their cost."""
     others = np.array([[offer.model != best_model(offers)] for offer in offers])
     lacking = [~(kept & others).any(axis=0) for kept in (good, good & fits, able)]
     return np.select(lacking, [0, 1, 2], 3)
 
 
 def _break_even(cells: Grid, tiers: Sequence[tuple[int, int]]) -> Float[np.ndarray, "n p"]:
-    """Return what an hour must be worth for the faster of two tiers to pay: 0 where it is no dearer, NaN where it is not
-    faster or either does not fit."""
+    """Return what an hour must be worth for the faster of two tiers to pay: 0 where it is no dearer, NaN where it is
+    not faster or either does not fit."""
     out = np.full((cells.usd.shape[1], len(tiers)), np.nan)
     for p, (slow, fast) in enumerate(tiers):
         dearer = cells.usd[fast] - cells.usd[slow]

@@ -43,7 +43,10 @@ def grid(offers: Sequence[OfferFacts], tasks: Tasks, part: slice) -> Grid:
 
 
 def _usd(
-    offer: OfferFacts, prompt: Float[np.ndarray, " n"], cached: Float[np.ndarray, " n"], written: Float[np.ndarray, " n"]
+    offer: OfferFacts,
+    prompt: Float[np.ndarray, " n"],
+    cached: Float[np.ndarray, " n"],
+    written: Float[np.ndarray, " n"],
 ) -> Float[np.ndarray, " n"]:
     ends = np.array([price.max_context_tokens for price in offer.prices])
     step = np.minimum(np.searchsorted(ends, prompt, side="left"), len(ends) - 1)
@@ -64,5 +67,6 @@ def latency_s(
     """Return the seconds from asking to the whole answer, of ``new`` prompt tokens and ``written`` output tokens."""
     if offer.turnaround_s is not None:
         return np.full(len(new), offer.turnaround_s)
-    assert offer.ttft_s is not None and offer.output_tokens_per_s is not None  # the loader saw to it
+    assert offer.ttft_s is not None  # the loader saw to it
+    assert offer.output_tokens_per_s is not None
     return offer.ttft_s + new / (offer.input_tokens_per_s or inf) + written / offer.output_tokens_per_s

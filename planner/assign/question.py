@@ -51,6 +51,6 @@ class Question:
 
 
 def best(offers: tuple[OfferFacts, ...]) -> int:
-    """Return the offer of the highest quality that answers at once, the first of equals: what most people would take."""
+    """Return the offer of the highest quality that answers at once, the first of equals: the habit of most people."""
     order = [i for i, offer in enumerate(offers) if offer.turnaround_s is None] or range(len(offers))
     return max(order, key=lambda i: (offers[i].quality, -i))

@@ -9,8 +9,9 @@ from .choice import LIMITS, Chosen
 from .question import Question
 
 COLUMNS = (
-    "task", "place", "offer", "model", "tier", "limit", "requests", "usd_per_request", "latency_s", "waiting_usd_per_request",
-    "total_usd", "habit_total_usd", "second_offer", "second_total_usd", "no_deadline_saves_usd", "lower_quality_saves_usd",
+    "task", "place", "offer", "model", "tier", "limit", "requests", "usd_per_request", "latency_s",
+    "waiting_usd_per_request", "total_usd", "habit_total_usd", "second_offer", "second_total_usd",
+    "no_deadline_saves_usd", "lower_quality_saves_usd",
 )  # fmt: skip
 
 

@@ -146,7 +146,9 @@ def _numbers(
         if not text:
             raise ConfigError(f"{where}: no {name}: give {spec.unit}")
         if number(text) is None:
-            raise ConfigError(f"{where}: {name} = '{shown(text)}' is not a number: give {spec.unit}, such as 200 or 10k")
+            raise ConfigError(
+                f"{where}: {name} = '{shown(text)}' is not a number: give {spec.unit}, such as 200 or 10k"
+            )
         raise ConfigError(f"{where}: {name} = {shown(text)} is outside {spec.low:g} to {spec.high:g} ({spec.unit})")
     return values
 

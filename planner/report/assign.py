@@ -34,9 +34,12 @@ def verdict(answer: dict[str, Any]) -> str:
         parts += [cost, f"{some}{' ' if _saves(habit) else ', '}{_against(habit, 'it')}"]
     else:
         parts += [cost, f"{habit['offer']} alone can do none"]
-    deserve = "deserves" if premium["tasks"] == 1 else "deserve"
-    share = f" ({percent(premium['cost_share'])} of the cost)" if premium["tasks"] else ""
-    parts.append(f"{_of(premium['tasks'], answer['tasks'])}{share} {deserve} the best model, {premium['model']}")
+    some = "no task deserves"
+    if premium["tasks"]:
+        share = f"{percent(premium['cost_share'])} of the cost"
+        deserve = "deserves" if premium["tasks"] == 1 else "deserve"
+        some = f"{_of(premium['tasks'], answer['tasks'])} ({share}) {deserve}"
+    parts.append(f"{some} the best model, {premium['model']}")
     return "; ".join(parts) + "."
 
 
@@ -83,7 +86,12 @@ def _mix(answer: dict[str, Any]) -> Table | None:
     for row in answer["mix"]:
         waiting = [dollars(row["waiting_usd"])] if waits else []
         size = [f"{row['quality']:g}", f"{row['tasks']:,}", _many(row["requests"])]
-        usd = [dollars(1000.0 * row["paid_usd_per_request"]), dollars(row["paid_usd"]), *waiting, percent(row["cost_share"])]
+        usd = [
+            dollars(1000.0 * row["paid_usd_per_request"]),
+            dollars(row["paid_usd"]),
+            *waiting,
+            percent(row["cost_share"]),
+        ]
         out.add_row(escape(row["offer"]), *size, *usd)
     return out
 
@@ -187,13 +195,16 @@ def _reasons(answer: dict[str, Any]) -> list[str]:
         out.append(f"[bold]The best model,[/] {escape(premium['model'])}: {', '.join(why)} of its tasks.")
     broken = [f"the {name} of {count:,}" for name, count in habit["broken_tasks"].items() if count]
     if broken:
-        out.append(f"[bold]{escape(habit['offer'])} alone[/] would break {', '.join(broken)} of {answer['tasks']:,} tasks.")
+        out.append(
+            f"[bold]{escape(habit['offer'])} alone[/] would break {', '.join(broken)} of {answer['tasks']:,} tasks."
+        )
     if ties["tasks"]:
+        tasks = "1 task costs" if ties["tasks"] == 1 else f"{ties['tasks']:,} tasks cost"
         near, usd = percent(ties["within_fraction"]), dollars(ties["total_usd"])
-        out.append(f"[bold]Ties:[/] {ties['tasks']:,} tasks ({usd}) cost within {near} of it on a second offer.")
+        out.append(f"[bold]Ties:[/] {tasks} as much on a second offer, within {near} ({usd} in all).")
     offers = answer["offers"]
-    source = f"{offers['offers']} of {offers['id']}; quality: {offers['quality_scale']}, {offers['date']}, {offers['source']}."
-    out.append(f"[bold]Offers:[/] {escape(source)}")
+    quality = f"{offers['quality_scale']}, {offers['date']}, {offers['source']}"
+    out.append(f"[bold]Offers:[/] {offers['offers']} of {escape(offers['id'])}; quality: {escape(quality)}.")
     if offers["note"]:
         out.append(f"[bold]About them:[/] {escape(offers['note'])}")
     return out

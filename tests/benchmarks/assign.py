@@ -54,7 +54,7 @@ def plain(question: Question) -> list[tuple[float, ...]]:
     for prompt, cached, answer, need, deadline, worth in zip(*(c.tolist() for c in columns), strict=True):
         best = second = patient = timeless = lower = needless = inf
         enough = [q for q in qualities if q < need]
-        less = enough[-1] if enough and need <= qualities[-1] else need
+        less = enough[-1] if enough else need
         for offer in offers:
             if prompt > offer.prices[-1].max_context_tokens:
                 continue
