@@ -95,13 +95,11 @@ _SHOWN = {
         ("binds", None, "what binds"),
     ),
     "offers": (
-        ("offer", None, "offer"),
-        ("quality", 1, "quality"),
-        ("input_usd_per_mtok", 1, "$ in"),
-        ("output_usd_per_mtok", 1, "out"),
-        ("output_tokens_per_s", 1, "tok/s"),
-        ("ttft_s", 1, "first s"),
-        ("turnaround_s", 3600.0, "or h"),
+        ("offers", 1, "offers"),
+        ("lowest_quality", 1, "quality"),
+        ("highest_quality", 1, "to"),
+        ("quality_scale", None, "scale"),
+        ("date", None, "date"),
     ),
     "trainers": (
         ("name", None, "software"),

@@ -224,15 +224,20 @@ def _storage() -> list[dict[str, Any]]:
 
 
 def _offers() -> list[dict[str, Any]]:
-    """One row per offer, under the id of its catalogue, with its price for short prompts."""
+    """One row per catalogue: its scale of quality and how much of it is on offer; every offer under ``rows``."""
     out = []
     for catalogue in map(configs.load_offers, configs.ids("offers")):
+        rows = []
         for offer in catalogue.offers:
             price = {f"{kind}_usd_per_mtok": getattr(offer.prices[0], kind) for kind in ("input", "output")}
             times = {key: getattr(offer, key) for key in ("output_tokens_per_s", "ttft_s", "turnaround_s")}
-            named = {"offer": offer.id, "model": offer.model, "tier": offer.tier, "quality": offer.quality}
-            scale = {"quality_scale": catalogue.scale, "source": catalogue.tables["quality"]["source"]}
-            out.append({"id": catalogue.id, **named, **price, **times, **scale})
+            named = {"id": offer.id, "model": offer.model, "tier": offer.tier, "quality": offer.quality}
+            rows.append({**named, **price, **times})
+        qualities = [offer.quality for offer in catalogue.offers]
+        size = {"offers": len(rows), "lowest_quality": min(qualities), "highest_quality": max(qualities)}
+        scale = catalogue.tables["quality"]
+        said = {"quality_scale": scale["scale"], "date": scale.get("date", scale.get("retrieved"))}
+        out.append({"id": catalogue.id, "name": catalogue.name, **size, **said, "rows": rows, "source": scale["source"]})
     return out
 
 
