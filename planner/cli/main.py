@@ -22,8 +22,10 @@ COMMANDS = {
     "optimize": "choose size, tokens, chip, replica, precision and batch at the least lifetime cost",
     "evaluate": "cost a given plan the same way",
     "estimate": "say how fast one model runs on one slice of chips, at what cost, and how sure",
-    "train": "cost one training run: best layout, step time, days, dollars, memory, and how sure",
+    "frontier": "say what speed costs: the price at every latency, and fast, standard and batch tiers",
+    "price": "make the price card that costs imply, each line traced to what takes the money",
     "assign": "give each task the cheapest model and tier that does it, and say what its promises cost",
+    "train": "cost one training run: best layout, step time, days, dollars, memory, and how sure",
     "fit": "fit a scaling law to your own training runs, exactly, and say how sure it is",
     "calibrate": "time kernels here, or read recorded timings, and write a chip file",
     "validate": "show predicted against measured kernel times",
@@ -32,8 +34,10 @@ COMMANDS = {
 # Those that answer settings of these with a document.
 _DOCUMENTS = {
     "estimate": configs.ESTIMATE_SETTINGS,
-    "train": configs.TRAIN_SETTINGS,
+    "frontier": configs.FRONTIER_SETTINGS,
+    "price": configs.PRICE_SETTINGS,
     "assign": configs.ASSIGN_SETTINGS,
+    "train": configs.TRAIN_SETTINGS,
     "fit": configs.FIT_SETTINGS,
 }
 _ANSWERED = ("ok", "fitted")  # what the status of a document says where there is an answer

@@ -35,14 +35,15 @@ def estimate(question: Question) -> dict[str, Any]:
     return head | _body(question, point)
 
 
-def _head(question: Question, split: Any, ranking: list[dict[str, Any]]) -> dict[str, Any]:
+def described(question: Question, schema: str) -> dict[str, Any]:
+    """Return what every answer on one model and one kind of chip begins with."""
     model, chip, recipe = question.model, question.chip, question.recipe
     input_tokens, cached, output_tokens = question.lengths
     kv = configs.kv_elements_per_token(model)
     sets = question.kernels.sets
     own = sets["gemm"].get(recipe.dense, sets["gemm"]["bf16"]).origin == chip.id
     return {
-        "schema": "estimate/1",
+        "schema": schema,
         "status": "ok",
         "message": "",
         "model": {
@@ -53,16 +54,18 @@ def _head(question: Question, split: Any, ranking: list[dict[str, Any]]) -> dict
             "kv_bytes_per_token": kv * KV_BYTES[recipe.kv],
             "generic": question.generic,
         },
-        "chip": {
-            "id": chip.id,
-            "name": chip.name,
-            "chips": split.chips,
-            "basis": "calibrated" if own else "datasheet",
-        },
-        "layout": {**split._asdict(), "chosen": not question.split_given and len(question.splits) > 1},
+        "chip": {"id": chip.id, "name": chip.name, "basis": "calibrated" if own else "datasheet"},
         "engine": {"id": question.engine.id, "name": question.engine.name},
         "precision": {"weights": question.precision, "kv_cache": recipe.kv, "recipe": recipe._asdict()},
         "requests": {"input_tokens": input_tokens, "cached_tokens": cached, "output_tokens": output_tokens},
+    }
+
+
+def _head(question: Question, split: Any, ranking: list[dict[str, Any]]) -> dict[str, Any]:
+    out = described(question, "estimate/1")
+    out["chip"]["chips"] = split.chips
+    return out | {
+        "layout": {**split._asdict(), "chosen": not question.split_given and len(question.splits) > 1},
         "load": question.load,
         "layouts": [{k: v for k, v in row.items() if k != "kept"} for row in ranking[:_SHOWN_LAYOUTS]],
     }

@@ -23,7 +23,7 @@ def prices(question: Question, point: Point) -> dict[str, Any]:
         "usd_per_mtok": {k: None if per_s is None else 1e6 * per_s * v for k, v in seconds.items()},
         "usd_per_hour": None if usd is None else usd * point.split.chips,
         "usd_per_request": None if per_s is None else per_s * request,
-        "price_basis": _price_basis(question),
+        "price_basis": price_basis(question),
         "joules_per_token": _joules(question, point),
     }
 
@@ -84,7 +84,8 @@ def _joules(question: Question, point: Point) -> dict[str, float]:
     return {"input": max(mixed - plain, 0.0) / new, "output": plain / (micro * per_step)}
 
 
-def _price_basis(question: Question) -> str:
+def price_basis(question: Question) -> str:
+    """Return where the chip's price is from."""
     if question.price_given:
         return "given"
     price = question.chip.tables.get("price")

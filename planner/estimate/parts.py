@@ -37,7 +37,12 @@ def breakdown(question: Question, point: Point, which: str) -> list[dict[str, An
 def _ops(point: Point, which: str) -> dict[str, tuple[float, float, float]]:
     """Return seconds, FLOPs per chip and bytes per chip of every op, all pipeline stages together."""
     told, share = point.told, float(point.told["share"][0])
-    kinds = {"prompt": ((1.0, "prompt"),), "step": ((1.0 - share, "plain"), (share, "mixed"))}[which]
+    kinds = {
+        "prompt": ((1.0, "prompt"),),
+        "step": ((1.0 - share, "plain"), (share, "mixed")),
+        "plain": ((1.0, "plain"),),
+        "added": ((1.0, "mixed"), (-1.0, "plain")),
+    }[which]
     out = {}
     for name in told["plain"]["seconds"]:
         totals = [0.0, 0.0, 0.0]
@@ -47,6 +52,15 @@ def _ops(point: Point, which: str) -> dict[str, tuple[float, float, float]]:
                 totals[i] += weight * float(values[0]) if values is not None else 0.0
         out[name] = (totals[0], totals[1], totals[2])
     return out
+
+
+def causes(question: Question, point: Point, which: str) -> dict[str, float]:
+    """Return the seconds of a pass that decodes only ("plain"), or of what prompts add to one ("added"), by what binds
+    its ops: memory, compute, network or overhead."""
+    out: dict[str, float] = dict.fromkeys(("memory", "compute", "network", "overhead"), 0.0)
+    for name, (seconds, flops, moved) in _ops(point, which).items():
+        out[_bound(question, point, name, seconds, flops, moved)] += seconds
+    return {name: max(value, 0.0) for name, value in out.items()}  # tiles may make an op quicker with prompts
 
 
 def widest(parts: list[dict[str, Any]]) -> str:
@@ -122,18 +136,26 @@ def ideal_batch(question: Question, point: Point) -> float | None:
     told, batches = point.told["plain"], point.curve["batches"]
     compute, memory = np.zeros(len(batches)), np.zeros(len(batches))
     for name in told["flops"]:
-        if name in (*LINKS, *STREAMS, *ATTENTION):
+        if not multiplies(name):
             continue
         compute += np.asarray(told["flops"][name])[1:] / peak_of(question, name)
         memory += np.asarray(told["bytes"][name])[1:] / question.chip.hbm_bytes_per_s
-    beyond = np.flatnonzero(compute >= memory)
+    return crossing(batches, compute, memory)
+
+
+def crossing(batches: np.ndarray, rising: np.ndarray, other: np.ndarray) -> float | None:
+    """Return the batch at which ``rising`` overtakes ``other``, interpolated in logarithms; None where none does."""
+    over = np.log(rising) - np.log(other)
+    beyond = np.flatnonzero(over >= 0.0)
     if not len(beyond):
         return None
-    i = int(beyond[0])
-    if i == 0:
-        return float(batches[0])
-    low, high = np.log(memory[i - 1] / compute[i - 1]), np.log(memory[i] / compute[i])
-    return float(np.exp(np.interp(0.0, [-low, -high], np.log(batches[i - 1 : i + 1]))))
+    i = max(int(beyond[0]), 1)
+    return float(np.exp(np.interp(0.0, over[i - 1 : i + 1], np.log(batches[i - 1 : i + 1]))))
+
+
+def multiplies(name: str) -> bool:
+    """Say whether an op multiplies by weights."""
+    return name not in (*LINKS, *STREAMS, *ATTENTION, *OVERHEADS)
 
 
 def roofline(question: Question, point: Point) -> dict[str, Any]:
