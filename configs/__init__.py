@@ -13,8 +13,6 @@ from .architectures import count as count
 from .architectures import kv_elements as kv_elements
 from .architectures import kv_elements_per_token as kv_elements_per_token
 from .architectures import state_elements as state_elements
-from .assignments import ASSIGN_SETTINGS as ASSIGN_SETTINGS
-from .assignments import load_assignment as load_assignment
 from .batch_laws import BatchLawFacts as BatchLawFacts
 from .batch_laws import load_batch_law as load_batch_law
 from .cards import PRICE_TIERS as PRICE_TIERS
@@ -56,6 +54,7 @@ from .models import model_named as model_named
 from .offers import CatalogueFacts as CatalogueFacts
 from .offers import OfferFacts as OfferFacts
 from .offers import load_offers as load_offers
+from .scenarios import ASSIGN_SETTINGS as ASSIGN_SETTINGS
 from .scenarios import ESTIMATE_SETTINGS as ESTIMATE_SETTINGS
 from .scenarios import FIT_SETTINGS as FIT_SETTINGS
 from .scenarios import FRONTIER_SETTINGS as FRONTIER_SETTINGS

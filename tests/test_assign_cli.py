@@ -92,11 +92,11 @@ def test_what_a_terminal_shows(words, capsys):
     for title in (
         "What promises cost, each dropped alone",
         "When the faster tier pays",
-        "What large alone wastes most on",
+        "Wasted most",
     ):
         assert title in shown
     for line in (
-        "The best model, Large: no other is good enough for 2 of its tasks.",
+        "The best model, Large, is taken where no other is good enough (tasks: 2).",
         "large alone would break the deadline of 1 of 5 tasks.",
         "Offers: 3 of offers; quality: points, 2026-11, a test.",
         "About them: Made up for a test.",
@@ -173,7 +173,7 @@ def test_one_task_and_a_tie(words, capsys):
     assert main([*words, "--habit", "twin"]) == 0
     shown = capsys.readouterr().out
     assert "Ties: 1 task costs as much on a second offer, within 1 % ($0.0007 in all)." in shown
-    assert "wastes most" not in shown
+    assert "Wasted" not in shown
 
 
 def test_tasks_as_toml_with_blanks_and_comments(words, capsys):

@@ -51,6 +51,10 @@ class Question:
 
 
 def best(offers: tuple[OfferFacts, ...]) -> int:
-    """Return the offer of the highest quality that answers at once, the first of equals: the habit of most people."""
-    order = [i for i, offer in enumerate(offers) if offer.turnaround_s is None] or range(len(offers))
-    return max(order, key=lambda i: (offers[i].quality, -i))
+    """Return the offer of the highest quality, if it can at once and in the tier standard: the habit of most people."""
+
+    def rank(i: int) -> tuple[bool | float, ...]:
+        offer = offers[i]
+        return offer.turnaround_s is None, offer.quality, offer.tier == "standard", -i
+
+    return max(range(len(offers)), key=rank)

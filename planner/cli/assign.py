@@ -15,7 +15,8 @@ def assign(asked: dict[str, Any]) -> dict[str, Any]:
         InputError: a bad flag. configs.ConfigError: a bad table or catalogue.
     """
     given = {k: v for k, v in asked.items() if k in configs.ASSIGN_SETTINGS}
-    given = over_file(given, configs.load_assignment(asked["scenario"]) if "scenario" in asked else {}, ())
+    known = configs.load_asked(asked["scenario"], configs.ASSIGN_SETTINGS) if "scenario" in asked else {}
+    given = over_file(given, known, ())
     if "out" in given:
         check_writable("--out", given["out"])
     from ..assign.answer import assign as answer_of

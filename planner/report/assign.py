@@ -103,7 +103,7 @@ def _promises(answer: dict[str, Any]) -> Table | None:
         if row["lower_level"] is not None:
             rows.append((f"quality {row['level']:g}", f"quality {row['lower_level']:g}", row))
     rows += [(_class(row), "no deadline", row) for row in told["deadline"]]
-    rows.append(("no waiting, where it costs", "patience", told["waiting"]))
+    rows.append(("haste, where waiting costs", "cheapest tokens", told["waiting"]))
     rows = [row for row in rows if row[2]["saves_usd"] > 0.0]
     if not rows:
         return None
@@ -154,7 +154,7 @@ def _largest(answer: dict[str, Any]) -> Table | None:
     rows = habit["largest"][:5] if _saves(habit) else []
     if not rows:
         return None
-    out = table(f"What {escape(habit['offer'])} alone wastes most on", "task", "on it", "better on", "for", "saves")
+    out = table("Wasted most", "task", f"on {escape(habit['offer'])}", "better on", "for", "saves")
     out.columns[2].justify = "left"
     for row in rows:
         usd = [dollars(row[key]) for key in ("habit_usd", "total_usd", "saving_usd")]
@@ -185,14 +185,14 @@ def _unserved(answer: dict[str, Any]) -> Table | None:
 def _reasons(answer: dict[str, Any]) -> list[str]:
     out, premium, habit, ties = [], answer["premium"], answer["habit"], answer["ties"]
     told = {
-        "quality": "no other is good enough for {}",
-        "context": "no other that is holds the prompt of {}",
-        "deadline": "no other that is answers {} in time",
-        "cost": "it is the cheapest for {} even so",
+        "quality": "no other is good enough",
+        "context": "no other good enough holds the prompt",
+        "deadline": "no other good enough is in time",
+        "cost": "it costs least",
     }
-    why = [told[name].format(f"{count:,}") for name, count in premium["because_tasks"].items() if count]
+    why = [f"{told[name]} (tasks: {count:,})" for name, count in premium["because_tasks"].items() if count]
     if why:
-        out.append(f"[bold]The best model,[/] {escape(premium['model'])}: {', '.join(why)} of its tasks.")
+        out.append(f"[bold]The best model,[/] {escape(premium['model'])}, is taken where {', where '.join(why)}.")
     broken = [f"the {name} of {count:,}" for name, count in habit["broken_tasks"].items() if count]
     if broken:
         out.append(

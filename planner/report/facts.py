@@ -237,7 +237,9 @@ def _offers() -> list[dict[str, Any]]:
         size = {"offers": len(rows), "lowest_quality": min(qualities), "highest_quality": max(qualities)}
         scale = catalogue.tables["quality"]
         said = {"quality_scale": scale["scale"], "date": scale.get("date", scale.get("retrieved"))}
-        out.append({"id": catalogue.id, "name": catalogue.name, **size, **said, "rows": rows, "source": scale["source"]})
+        out.append(
+            {"id": catalogue.id, "name": catalogue.name, **size, **said, "rows": rows, "source": scale["source"]}
+        )
     return out
 
 
