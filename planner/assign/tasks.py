@@ -134,7 +134,7 @@ def _numbers(
     """Return a column as numbers; plain ones all at once, others (10k, blanks) cell by cell."""
     blank = np.zeros(len(cells), bool)
     try:
-        values = np.array(list(map(float, cells)))
+        values = np.fromiter(map(float, cells), float, len(cells))
     except ValueError:
         values = np.array([_number(text, default) for text in cells])
         if default is not None:

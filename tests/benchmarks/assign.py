@@ -80,14 +80,15 @@ def plain(question: Question) -> list[tuple[float, ...]]:
     return out
 
 
-def median_s(run) -> float:
-    """Return the median seconds of a call."""
+def median_s(run, repeats: int = REPEATS) -> tuple[float, float]:
+    """Return the median seconds of a call, by the clock and of the processor."""
     out = []
-    for _ in range(REPEATS):
-        begin = time.perf_counter()
+    for _ in range(repeats):
+        begin, spent = time.perf_counter(), time.process_time()
         run()
-        out.append(time.perf_counter() - begin)
-    return statistics.median(out)
+        out.append((time.perf_counter() - begin, time.process_time() - spent))
+    clock, processor = zip(*out, strict=True)
+    return statistics.median(clock), statistics.median(processor)
 
 
 def main() -> None:
@@ -100,22 +101,22 @@ def main() -> None:
         whole = median_s(lambda: assign(Question.of(asked)))
         solve, choice = median_s(lambda: assign(question)), median_s(lambda: choose(question))
         answer, chosen = assign(question)
-        begin = time.perf_counter()
         found = plain(question)
-        loop = time.perf_counter() - begin
-        begin = time.perf_counter()
-        table(question, chosen)
-        written = time.perf_counter() - begin
+        loop = median_s(lambda: plain(question), 1)
+        written = median_s(lambda: table(question, chosen), 1)
     print(f"{TASKS:,} tasks, {len(question.catalogue.offers)} offers, {answer['unserved']['tasks']:,} without one")
     for name, seconds in (("whole: read, choose, sum up", whole), ("choose and sum up", solve), ("choose", choice),
                           ("plain loop, no reading or sums", loop), ("table of --out", written)):  # fmt: skip
-        print(f"{name:<32}{seconds:>8.3f} s{TASKS / seconds:>14,.0f} tasks/s")
+        print(
+            f"{name:<32}{seconds[0]:>8.3f} s, {seconds[1]:.3f} of a core, {TASKS / seconds[1]:>9,.0f} tasks per core-s"
+        )
     columns = (chosen.total_usd, chosen.rival_usd, chosen.no_deadline_usd, chosen.lower_quality_usd,
                chosen.any_quality_usd, chosen.patient_usd)  # fmt: skip
     ours = np.where(np.isnan(np.stack(columns, axis=1)), np.inf, np.stack(columns, axis=1))
     if not np.allclose(ours, np.array(found), rtol=2e-9, atol=0.0):
         sys.exit("the plain loop finds other costs")
-    print(f"the loop takes {loop / choice:.0f} times as long as choosing, and finds the same six costs of every task")
+    ratio = loop[1] / choice[1]
+    print(f"the loop takes {ratio:.0f} times as long as choosing, and finds the same six costs of every task")
 
 
 if __name__ == "__main__":
