@@ -189,6 +189,16 @@ FIT_SETTINGS = {
     "seed": Number("whole number", 0, 2**32 - 1, required=False),
     "out": Text(required=False),
 }
+# What assign asks: tasks, the offers that may serve them, the habit to compare with, and what waiting costs.
+ASSIGN_SETTINGS = {
+    "tasks": Text(required=False),
+    "offers": Text(required=False),
+    "habit": Text(required=False),
+    "value_usd_per_hour": Number("US dollars per hour of waiting", 0.0, 1e9, required=False),
+    "deadline_margin": Number("deadline over an offer's time, at least", 1.0, 1e3, required=False),
+    "per": Text(("hour", "day", "week", "month", "year"), required=False),
+    "out": Text(required=False),
+}
 _DESCRIBED = {"name": Text(required=False), "source": Text(required=False), "note": Text(required=False)}
 
 

@@ -18,7 +18,7 @@ FLOORS = (
     ("economics", "runs"),
     ("optimize",),
     ("scenario", "compiled", "trees"),
-    ("choices", "estimate", "laws"),
+    ("choices", "estimate", "laws", "assign"),
     ("infeasible", "condensed", "train", "frontier"),
     ("slopes", "schooling", "other_laws", "price"),
     ("search", "deduce"),

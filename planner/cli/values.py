@@ -1,13 +1,12 @@
 """Turns the words of a command line into checked values, with errors for people."""
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import configs
 from configs.loader import Field, Number, Text
+from configs.spoken import number
 
 from ..scenario import QUALITIES
 
@@ -18,35 +17,18 @@ _ASKED: dict[str, Mapping[str, Field]] = {
     "evaluate": _SPECS,
     "fit": configs.FIT_SETTINGS,
     "train": configs.TRAIN_SETTINGS,
+    "assign": configs.ASSIGN_SETTINGS,
+    "deduce": configs.DEDUCE_SETTINGS,
     "price": configs.PRICE_SETTINGS,
     "frontier": configs.FRONTIER_SETTINGS,
     "estimate": configs.ESTIMATE_SETTINGS,
 }
 _SWITCHES = ("json", "disaggregated", "auto", "overlap", "reversible", "uncertainty", "robust")
-_PLAIN = (
-    "scenario",
-    "save",
-    "chip",
-    "card",
-    "kind",
-    "train_on",
-    "laws",
-)  # names and lists of names: checked where read
-_SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-_NUMBER = re.compile(r"\$?([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBtT]?)")
+_PLAIN = ("scenario", "save", "chip", "card", "kind", "train_on", "laws")  # names and their lists: checked where read
 
 
 class InputError(ValueError):
     """Bad input on the command line; one sentence that names flag, value and what is allowed."""
-
-
-def number(text: str) -> float | None:
-    """Return the number in ``text``, with an optional spoken suffix (70B, 1.5T, 10k), or None."""
-    match = _NUMBER.fullmatch(text.strip())
-    if not match:
-        return None
-    value = float(match.group(1).replace("_", "")) * _SUFFIXES[match.group(2).lower()]
-    return value if math.isfinite(value) else None
 
 
 def flag_of(name: str) -> str:
