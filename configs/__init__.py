@@ -1,4 +1,4 @@
-"""Facts with a source: chips, laws, failures, models, workloads, engines, energy, scenarios; and the strict loader."""
+"""Facts with a source: chips, laws, models, workloads, engines, energy, prices, scenarios; and the strict loader."""
 
 from .anchors import AnchorFacts as AnchorFacts
 from .anchors import load_anchors as load_anchors
@@ -15,6 +15,10 @@ from .architectures import kv_elements_per_token as kv_elements_per_token
 from .architectures import state_elements as state_elements
 from .batch_laws import BatchLawFacts as BatchLawFacts
 from .batch_laws import load_batch_law as load_batch_law
+from .cards import PRICE_TIERS as PRICE_TIERS
+from .cards import CardFacts as CardFacts
+from .cards import Price as Price
+from .cards import load_card as load_card
 from .catalog import ids as ids
 from .catalog import path_of as path_of
 from .chips import PRECISIONS as PRECISIONS
@@ -49,16 +53,18 @@ from .models import load_model as load_model
 from .models import model_named as model_named
 from .scenarios import ESTIMATE_SETTINGS as ESTIMATE_SETTINGS
 from .scenarios import FIT_SETTINGS as FIT_SETTINGS
+from .scenarios import FRONTIER_SETTINGS as FRONTIER_SETTINGS
 from .scenarios import PLAN_SETTINGS as PLAN_SETTINGS
 from .scenarios import SETTINGS as SETTINGS
 from .scenarios import TRAIN_SETTINGS as TRAIN_SETTINGS
 from .scenarios import ScenarioFacts as ScenarioFacts
-from .scenarios import load_estimate as load_estimate
-from .scenarios import load_fit as load_fit
-from .scenarios import load_run as load_run
+from .scenarios import load_asked as load_asked
 from .scenarios import load_scenario as load_scenario
+from .scenarios import load_served as load_served
 from .shapes import ShapeFacts as ShapeFacts
 from .shapes import load_shape as load_shape
+from .storage import StorageFacts as StorageFacts
+from .storage import load_storage as load_storage
 from .trainers import TRAINING_RESIDUALS as TRAINING_RESIDUALS
 from .trainers import TrainerFacts as TrainerFacts
 from .trainers import load_trainer as load_trainer

@@ -43,6 +43,15 @@ class Fields:
             self.refuse(key, f"= {brief(raw)} must be {_wanted(low, high)}")
         return float(raw)
 
+    def number(self, key: str, low: float, high: float) -> float | None:
+        """Return a number from ``low`` to ``high``, or None where the field is absent or null."""
+        raw = self.fields.get(key)
+        if raw is None:
+            return None
+        if isinstance(raw, bool) or not isinstance(raw, int | float) or not low <= raw <= high:
+            self.refuse(key, f"= {brief(raw)} must be a number from {low:g} to {high:g}")
+        return float(raw)
+
     def flag(self, key: str, default: bool) -> bool:
         """Return a true or false field."""
         raw = self.fields.get(key)
@@ -60,6 +69,13 @@ class Fields:
         if not isinstance(raw, dict):
             self.refuse(key, f"= {brief(raw)} must be a table of fields")
         return Fields(self.file, f"{self.table}{key}.", raw)
+
+    def rows(self, key: str) -> list["Fields"]:
+        """Return the tables of the list under ``key``, empty where there is none."""
+        raw = self.fields.get(key) or []
+        if not isinstance(raw, list) or not all(isinstance(row, dict) for row in raw):
+            self.refuse(key, f"= {brief(raw)} must be a list of tables")
+        return [Fields(self.file, f"{self.table}{key}.{number}.", row) for number, row in enumerate(raw, 1)]
 
     def per_layer(self, layers: int, *keys: str, allowed: tuple[str | int, ...]) -> list[Any] | None:
         """Return the list with one of ``allowed`` for each layer under the first of ``keys`` there is, or None."""
@@ -83,8 +99,8 @@ class Fields:
         return set(raw)
 
 
-def read_json(path: Path) -> Fields:
-    """Return the fields of the object that a file holds.
+def read_json(path: Path, kind: str = "config.json") -> Fields:
+    """Return the fields of the object that a file holds, in complaints a ``kind``.
 
     Raises:
         ConfigError: the file is absent, too large or not such JSON; one sentence.
@@ -96,9 +112,9 @@ def read_json(path: Path) -> Fields:
     where = shown(str(path))
     try:
         if path.is_dir():
-            raise ConfigError(f"{where} is a folder, not a config.json")
+            raise ConfigError(f"{where} is a folder, not a {kind}")
         if path.stat().st_size > _LARGEST_FILE:
-            raise ConfigError(f"{where}: larger than {_LARGEST_FILE / 1e6:g} MB, which no config.json is")
+            raise ConfigError(f"{where}: larger than {_LARGEST_FILE / 1e6:g} MB, which no {kind} is")
         text = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{where}: no such file") from None
@@ -111,7 +127,7 @@ def read_json(path: Path) -> Fields:
     try:
         raw = json.loads(text, parse_constant=refuse)
     except RecursionError:
-        raise ConfigError(f"{where}: nested too deeply for a config.json") from None
+        raise ConfigError(f"{where}: nested too deeply for a {kind}") from None
     except ValueError as error:
         raise ConfigError(f"{where}: not valid JSON ({shown(str(error))})") from None
     if not isinstance(raw, dict):

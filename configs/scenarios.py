@@ -1,12 +1,13 @@
 """Questions worth keeping: any of the planner's flags, by name, in a TOML file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .catalog import path_of
 from .errors import ConfigError
 from .laws import FORMS
-from .loader import Names, Number, Text, read_toml
+from .loader import Field, Names, Number, Text, read_toml
 
 # One entry per question a user can ask; the command line's flags are these keys with dashes.
 SETTINGS = {
@@ -80,6 +81,14 @@ ESTIMATE_SETTINGS = {
     "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
 }
 _SPLIT = Number("chips, a whole number", 1, 262144, required=False)
+# What frontier asks: the same without a load, and the tiers on the curve.
+FRONTIER_SETTINGS = {
+    **{k: v for k, v in ESTIMATE_SETTINGS.items() if k not in ("batch", "concurrency", "request_rate")},
+    "fast_speedup": Number("speed over the standard tier's", 1.0, 100.0, required=False),
+    "peak_to_mean": Number("ratio of peak to mean demand", 1.0, 1e3, required=False),
+    "fast_share": Number("share of what cannot wait", 0.0, 1.0, required=False),
+    "batch_share": Number("share of all output tokens", 0.0, 0.999, required=False),
+}
 # What train asks: one training run of one model.
 TRAIN_SETTINGS = {
     **_ONE_MODEL,
@@ -168,36 +177,25 @@ def load_scenario(name: str) -> ScenarioFacts:
     return ScenarioFacts(path.stem, raw.get("name", path.stem), settings, plan, raw)
 
 
-def load_run(name: str) -> dict[str, Any]:
-    """Load the settings of a training run from a TOML file of `TRAIN_SETTINGS`.
+def load_asked(name: str, settings: Mapping[str, Field]) -> dict[str, Any]:
+    """Load the ``settings`` of one command from a TOML file.
 
     Raises:
         ConfigError: no such file, unknown setting, or a value outside its range.
+    """
+    raw = read_toml(path_of("scenarios", name), {**_DESCRIBED, **settings})
+    return {k: v for k, v in raw.items() if k in settings}
+
+
+def load_served(name: str, settings: Mapping[str, Field]) -> dict[str, Any]:
+    """Load the ``settings`` of a command about a served model from a TOML file.
+
+    Raises:
+        ConfigError: no such file, unknown setting, one of another command, or a value outside its range.
     """
     path = path_of("scenarios", name)
-    raw = read_toml(path, {**_DESCRIBED, **TRAIN_SETTINGS})
-    return {k: v for k, v in raw.items() if k in TRAIN_SETTINGS}
-
-
-def load_fit(name: str) -> dict[str, Any]:
-    """Load the settings of a fit from a TOML file of `FIT_SETTINGS`.
-
-    Raises:
-        ConfigError: no such file, unknown setting, or a value outside its range.
-    """
-    raw = read_toml(path_of("scenarios", name), {**_DESCRIBED, **FIT_SETTINGS})
-    return {k: v for k, v in raw.items() if k in FIT_SETTINGS}
-
-
-def load_estimate(name: str) -> dict[str, Any]:
-    """Load the settings of an estimate from a TOML file of `ESTIMATE_SETTINGS`.
-
-    Raises:
-        ConfigError: no such file, unknown setting, or a value outside its range.
-    """
-    path = path_of("scenarios", name)
-    raw = read_toml(path, {**_DESCRIBED, **SETTINGS, **PLAN_SETTINGS, **ESTIMATE_SETTINGS})
+    raw = read_toml(path, {**_DESCRIBED, **SETTINGS, **PLAN_SETTINGS, **settings})
     for key in raw:
-        if key not in ESTIMATE_SETTINGS and key not in _DESCRIBED:
-            raise ConfigError(f"{path}: {key} belongs to optimize, not to estimate")
-    return {k: v for k, v in raw.items() if k in ESTIMATE_SETTINGS}
+        if key not in settings and key not in _DESCRIBED:
+            raise ConfigError(f"{path}: {key} belongs to optimize, not to a question about one model")
+    return {k: v for k, v in raw.items() if k in settings}

@@ -57,7 +57,7 @@ KEYS = {
     "engine": {"id", "name"},
     "precision": {"weights", "kv_cache", "recipe"},
     "requests": {"input_tokens", "cached_tokens", "output_tokens"},
-    "saturated": {"batch", "output_tokens_per_s", "tpot_s", "ttft_s"},
+    "saturated": {"batch", "output_tokens_per_s", "tpot_s", "ttft_s", "usd_per_mtok_output"},
     "memory_bytes": {"weights", "kv_cache", "activations", "free", "total"},
     "usd_per_mtok": {"input", "cached_input", "output"},
     "joules_per_token": {"input", "output"},

@@ -19,7 +19,7 @@ FLOORS = (
     ("optimize",),
     ("scenario", "compiled", "trees"),
     ("choices", "estimate", "laws"),
-    ("infeasible", "condensed", "train"),
+    ("infeasible", "condensed", "train", "frontier"),
     ("slopes", "schooling", "other_laws"),
     ("search",),
     ("capped", "repetition", "expansion"),

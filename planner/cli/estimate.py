@@ -1,5 +1,6 @@
 """The command estimate: flags and their file into a question, the answer into a document and a picture."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import configs
@@ -39,14 +40,14 @@ def estimate(asked: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def settings(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of an estimate: flags over those of ``--scenario``, names known, wholes whole.
+def settings(asked: dict[str, Any], specs: Mapping[str, Any] = configs.ESTIMATE_SETTINGS) -> dict[str, Any]:
+    """Return the settings of a question about a served model: flags over those of ``--scenario``, names known.
 
     Raises:
         InputError: a flag is missing, or is a fraction. configs.ConfigError: a name or file that is not known.
     """
-    given = {k: v for k, v in asked.items() if k in configs.ESTIMATE_SETTINGS}
-    known = configs.load_estimate(asked["scenario"]) if "scenario" in asked else {}
+    given = {k: v for k, v in asked.items() if k in specs}
+    known = configs.load_served(asked["scenario"], specs) if "scenario" in asked else {}
     out = over_file(given, known, _EITHER)
     for name in _WHOLE:
         if name in out and out[name] != round(out[name]):

@@ -17,22 +17,14 @@ EXAMPLES = (
 
 
 @dataclass(frozen=True)
-class Estimate(OneModel):
-    """Say how fast one model runs on one slice of chips, how many it serves at once, what that costs, and how sure.
-
-    The flags --chip and one of --model and --params are required.
-    """
+class Served(OneModel):
+    """Flags of commands about one model served on one kind of chip."""
 
     chips: Annotated[float | None, _flag("Chips of one replica (default: tp x pp x dp, or 1).", "CHIPS")] = None
     tp: Annotated[float | None, _flag("Tensor parallelism (default: the best layout of all four).", "CHIPS")] = None
     pp: Annotated[float | None, _flag("Pipeline stages.", "CHIPS")] = None
     dp: Annotated[float | None, _flag("Copies of attention, each with its own sequences.", "CHIPS")] = None
     ep: Annotated[float | None, _flag("Groups that hold whole experts.", "CHIPS")] = None
-    batch: Annotated[
-        float | None, _flag("Load: sequences decoded together (default: as many as fit).", "SEQUENCES")
-    ] = None
-    concurrency: Annotated[float | None, _flag("Load: requests in flight, each followed at once.", "REQUESTS")] = None
-    request_rate: Annotated[float | None, _flag("Load: requests per second that arrive.", "PER SECOND")] = None
     input_tokens: Annotated[float | None, _flag("Prompt length (default 1024).", "TOKENS")] = None
     output_tokens: Annotated[float | None, _flag("Answer length (default 1024).", "TOKENS")] = None
     cached_tokens: Annotated[
@@ -73,4 +65,18 @@ class Estimate(OneModel):
     ] = False
     chip_usd_per_hour: Annotated[float | None, _flag("Rental price instead of the chip's own.", "USD")] = None
     scenario: Annotated[str | None, _flag("Take flags from a TOML file; flags given here win.", "FILE")] = None
+
+
+@dataclass(frozen=True)
+class Estimate(Served):
+    """Say how fast one model runs on one slice of chips, how many it serves at once, what that costs, and how sure.
+
+    The flags --chip and one of --model and --params are required.
+    """
+
+    batch: Annotated[
+        float | None, _flag("Load: sequences decoded together (default: as many as fit).", "SEQUENCES")
+    ] = None
+    concurrency: Annotated[float | None, _flag("Load: requests in flight, each followed at once.", "REQUESTS")] = None
+    request_rate: Annotated[float | None, _flag("Load: requests per second that arrive.", "PER SECOND")] = None
     plot: Annotated[str | None, _flag("Draw the roofline: a .png or .svg file.", "FILE")] = None

@@ -22,7 +22,9 @@ def fit(asked: dict[str, Any]) -> dict[str, Any]:
         InputError: a bad flag. configs.ConfigError: a bad table.
     """
     given = {k: v for k, v in asked.items() if k in configs.FIT_SETTINGS}
-    given = over_file(given, configs.load_fit(asked["scenario"]) if "scenario" in asked else {}, _EITHER)
+    given = over_file(
+        given, configs.load_asked(asked["scenario"], configs.FIT_SETTINGS) if "scenario" in asked else {}, _EITHER
+    )
     question = Asked.of(given)
     out = check_writable("--out", given.get("out", _DEFAULT_OUT))
     if out.suffix != ".toml" or not out.stem:

@@ -22,6 +22,7 @@ COMMANDS = {
     "optimize": "choose size, tokens, chip, replica, precision and batch at the least lifetime cost",
     "evaluate": "cost a given plan the same way",
     "estimate": "say how fast one model runs on one slice of chips, at what cost, and how sure",
+    "frontier": "say what speed costs: the price at every latency, and fast, standard and batch tiers",
     "train": "cost one training run: best layout, step time, days, dollars, memory, and how sure",
     "fit": "fit a scaling law to your own training runs, exactly, and say how sure it is",
     "calibrate": "time kernels here, or read recorded timings, and write a chip file",
@@ -31,6 +32,7 @@ COMMANDS = {
 # Those that answer settings of these with a document.
 _DOCUMENTS = {
     "estimate": configs.ESTIMATE_SETTINGS,
+    "frontier": configs.FRONTIER_SETTINGS,
     "train": configs.TRAIN_SETTINGS,
     "fit": configs.FIT_SETTINGS,
 }

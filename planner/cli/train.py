@@ -36,7 +36,7 @@ def settings(asked: dict[str, Any]) -> dict[str, Any]:
         InputError: a flag is missing, or is a fraction. configs.ConfigError: a name or file that is not known.
     """
     given = {k: v for k, v in asked.items() if k in configs.TRAIN_SETTINGS}
-    known = configs.load_run(asked["scenario"]) if "scenario" in asked else {}
+    known = configs.load_asked(asked["scenario"], configs.TRAIN_SETTINGS) if "scenario" in asked else {}
     out = over_file(given, known, _EITHER) | {name: True for name in _SWITCHES if asked.get(name)}
     for name in _WHOLE:
         if name in out and out[name] != round(out[name]):

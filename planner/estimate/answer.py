@@ -6,7 +6,7 @@ from typing import Any
 import configs
 
 from ..serving.formats import KV_BYTES
-from .cost import prices
+from .cost import output_usd_per_mtok, prices
 from .disaggregate import disaggregated
 from .infeasible import refuse
 from .parts import breakdown, floor_s, ideal_batch, roofline, widest
@@ -35,14 +35,15 @@ def estimate(question: Question) -> dict[str, Any]:
     return head | _body(question, point)
 
 
-def _head(question: Question, split: Any, ranking: list[dict[str, Any]]) -> dict[str, Any]:
+def described(question: Question, schema: str) -> dict[str, Any]:
+    """Return what every answer on one model and one kind of chip begins with."""
     model, chip, recipe = question.model, question.chip, question.recipe
     input_tokens, cached, output_tokens = question.lengths
     kv = configs.kv_elements_per_token(model)
     sets = question.kernels.sets
     own = sets["gemm"].get(recipe.dense, sets["gemm"]["bf16"]).origin == chip.id
     return {
-        "schema": "estimate/1",
+        "schema": schema,
         "status": "ok",
         "message": "",
         "model": {
@@ -53,16 +54,18 @@ def _head(question: Question, split: Any, ranking: list[dict[str, Any]]) -> dict
             "kv_bytes_per_token": kv * KV_BYTES[recipe.kv],
             "generic": question.generic,
         },
-        "chip": {
-            "id": chip.id,
-            "name": chip.name,
-            "chips": split.chips,
-            "basis": "calibrated" if own else "datasheet",
-        },
-        "layout": {**split._asdict(), "chosen": not question.split_given and len(question.splits) > 1},
+        "chip": {"id": chip.id, "name": chip.name, "basis": "calibrated" if own else "datasheet"},
         "engine": {"id": question.engine.id, "name": question.engine.name},
         "precision": {"weights": question.precision, "kv_cache": recipe.kv, "recipe": recipe._asdict()},
         "requests": {"input_tokens": input_tokens, "cached_tokens": cached, "output_tokens": output_tokens},
+    }
+
+
+def _head(question: Question, split: Any, ranking: list[dict[str, Any]]) -> dict[str, Any]:
+    out = described(question, "estimate/1")
+    out["chip"]["chips"] = split.chips
+    return out | {
+        "layout": {**split._asdict(), "chosen": not question.split_given and len(question.splits) > 1},
         "load": question.load,
         "layouts": [{k: v for k, v in row.items() if k != "kept"} for row in ranking[:_SHOWN_LAYOUTS]],
     }
@@ -77,6 +80,7 @@ def _body(question: Question, point: Point) -> dict[str, Any]:
         throughput = requests * output_tokens
     parts = breakdown(question, point, "step")
     saturated = evaluate(question, point.split, point.cap)
+    full = output_usd_per_mtok(question, saturated)
     bands = interval(question, point)
     cost = prices(question, point)
     return {
@@ -95,7 +99,11 @@ def _body(question: Question, point: Point) -> dict[str, Any]:
         "max_batch": point.cap,
         "max_batch_limit": min(point.limits, key=lambda name: point.limits[name]),
         "bound": widest(parts),
-        "saturated": {"batch": point.cap, **{k: saturated.at(k) for k in ("output_tokens_per_s", "tpot_s", "ttft_s")}},
+        "saturated": {
+            "batch": point.cap,
+            **{k: saturated.at(k) for k in ("output_tokens_per_s", "tpot_s", "ttft_s")},
+            "usd_per_mtok_output": full[0] if full else None,
+        },
         "goodput": _goodput(question, point),
         "memory_bytes": _memory(question, point),
         **cost,
@@ -139,16 +147,15 @@ def _memory(question: Question, point: Point) -> dict[str, float]:
 
 def _curve(question: Question, point: Point) -> list[dict[str, Any]]:
     curve = point.curve
-    usd = question.usd_per_hour
+    usd = output_usd_per_mtok(question, point)
     rows = []
     for i in range(0, len(curve["batches"]), _CURVE_STEP):
-        throughput = float(curve["output_tokens_per_s"][i])
         rows.append({
             "batch": float(curve["batches"][i]),
             "tpot_s": float(curve["tpot_s"][i]),
             "ttft_s": float(curve["ttft_s"][i]),
-            "output_tokens_per_s": throughput,
-            "usd_per_mtok_output": None if usd is None else usd / 3600.0 * point.split.chips / throughput * 1e6,
+            "output_tokens_per_s": float(curve["output_tokens_per_s"][i]),
+            "usd_per_mtok_output": None if usd is None else usd[1 + i],
             "feasible": bool(curve["batches"][i] <= point.cap),
         })  # fmt: skip
     return rows

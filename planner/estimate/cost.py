@@ -2,54 +2,75 @@
 
 from typing import Any
 
+import numpy as np
+
 from .point import Point, evaluate
 from .question import Question
 
 
 def prices(question: Question, point: Point) -> dict[str, Any]:
-    """Return dollars per million tokens, dollars per hour and joules per token.
-
-    A request's chip-seconds are shared out by what they would be without its parts: output tokens cost what a
-    request of one prompt token costs; new input what the rest of the prompt adds to that; cached input what the
-    cached part adds on top. So the parts add up, and a prompt pays for its own pass, for every decoded token that
-    reads it, and for the sequences that its cache keeps out. Where nothing is cached, the price is that of a prompt
-    half of which were.
-    """
+    """Return dollars per million tokens, dollars per hour and joules per token; `chip_seconds` says who pays."""
+    seconds = chip_seconds(question, point)
     input_tokens, cached, output_tokens = question.lengths
-    hit = cached or 0.5 * input_tokens
-    whole, hit_point = _request(question, point, (input_tokens, hit, output_tokens))
-    fresh, _ = _request(question, point, (max(input_tokens - hit, 1.0), 0.0, output_tokens))
-    bare, _ = _request(question, point, (1.0, 0.0, output_tokens))
-    missed, missed_point = (fresh, hit_point) if cached else _request(question, point, question.lengths)
-    new_tokens = max(input_tokens - cached, 1.0)
-    seconds = {
-        "input": max(missed - bare, 0.0) / new_tokens,
-        "cached_input": max(whole - fresh, 0.0) / hit,
-        "output": bare / output_tokens,
-    }
     usd = question.usd_per_hour
     per_s = None if usd is None else usd / 3600.0
+    request = (
+        (input_tokens - cached) * seconds["input"]
+        + cached * seconds["cached_input"]
+        + output_tokens * seconds["output"]
+    )
     return {
         "usd_per_mtok": {k: None if per_s is None else 1e6 * per_s * v for k, v in seconds.items()},
         "usd_per_hour": None if usd is None else usd * point.split.chips,
-        "usd_per_request": None if per_s is None else per_s * _chip_seconds(question, point),
-        "price_basis": _price_basis(question),
-        "joules_per_token": _joules(question, missed_point if cached == 0.0 else point),
+        "usd_per_request": None if per_s is None else per_s * request,
+        "price_basis": price_basis(question),
+        "joules_per_token": _joules(question, point),
     }
 
 
-def _chip_seconds(question: Question, point: Point) -> float:
-    return point.split.chips * question.lengths[2] / point.at("output_tokens_per_s")
+def chip_seconds(question: Question, point: Point) -> dict[str, float]:
+    """Return chip-seconds per input, cached input and output token: a token pays for the passes that compute it.
+
+    Output tokens pay for passes that decode only, and so for reading the cache of all that was said before; new input
+    tokens for what their prompt adds to the passes that it shares; cached ones for being attended to by the new ones
+    (keeping them, between requests, is not in here: see `planner.price`). The parts of a request add up to its share
+    of the replica. Where nothing is cached, a cached token is told for a prompt half of which was.
+    """
+    input_tokens, cached, output_tokens = question.lengths
+    hit = cached or 0.5 * input_tokens
+    fresh = max(input_tokens - hit, 1.0)
+    alone = prompt_chip_seconds(evaluate(question, point.split, point.batch, (fresh, 0.0, output_tokens)))
+    other = point if cached else evaluate(question, point.split, point.batch, (input_tokens, hit, output_tokens))
+    after = prompt_chip_seconds(other)
+    return {
+        "input": alone / fresh if cached else prompt_chip_seconds(point) / input_tokens,
+        "cached_input": max(after - alone, 0.0) / hit,
+        "output": float(decode_chip_seconds(point)[0]),
+    }
 
 
-def _request(question: Question, point: Point, lengths: tuple[float, float, float]) -> tuple[float, Point]:
-    """Return chip-seconds of a request of ``lengths``: at the point's batch, or at all that then fit if it was full."""
-    other = evaluate(question, point.split, point.batch, lengths)
-    full = question.load == "saturated" and not question.limits
-    batch = other.cap if full else min(point.batch, other.cap)
-    if batch != other.batch:
-        other = evaluate(question, point.split, batch, lengths)
-    return point.split.chips * lengths[2] / other.at("output_tokens_per_s"), other
+def decode_chip_seconds(point: Point) -> np.ndarray:
+    """Return chip-seconds per output token of passes that decode only, at the point's batch and along its curve."""
+    batches = np.concatenate([[point.batch], point.curve["batches"]])
+    return point.split.chips * pass_s(point, "plain") / (batches * point.tokens_per_step)
+
+
+def output_usd_per_mtok(question: Question, point: Point) -> list[float] | None:
+    """Return dollars per million output tokens at the point's batch and along its curve; None without a price."""
+    if question.usd_per_hour is None:
+        return None
+    return [float(x) for x in 1e6 * question.usd_per_hour / 3600.0 * decode_chip_seconds(point)]
+
+
+def prompt_chip_seconds(point: Point) -> float:
+    """Return the chip-seconds that one prompt adds to the passes that it shares."""
+    added = float(pass_s(point, "mixed")[0] - pass_s(point, "plain")[0])
+    return point.split.chips / point.split.pp * added / float(point.told["together"][0])
+
+
+def pass_s(point: Point, kind: str) -> np.ndarray:
+    """Return the seconds of a "plain" or "mixed" pass at the point's batch and along its curve."""
+    return sum((np.asarray(values) for values in point.told[kind]["seconds"].values()), np.zeros(()))
 
 
 def _joules(question: Question, point: Point) -> dict[str, float]:
@@ -63,7 +84,8 @@ def _joules(question: Question, point: Point) -> dict[str, float]:
     return {"input": max(mixed - plain, 0.0) / new, "output": plain / (micro * per_step)}
 
 
-def _price_basis(question: Question) -> str:
+def price_basis(question: Question) -> str:
+    """Return where the chip's price is from."""
     if question.price_given:
         return "given"
     price = question.chip.tables.get("price")

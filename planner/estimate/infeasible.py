@@ -15,7 +15,7 @@ _HOLDERS = {"memory": "memory holds", "slots": "the engine's slots are", "tokens
 def refuse(question: Question, point: Point, batch: float, ranking: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the message, the binding limit and the nearest feasible value; None where the load can run."""
     if point.cap < 1.0:
-        return _too_large(question, point)
+        return too_large(question, point)
     if question.load == "batch" and batch > point.cap:
         limit = min(point.limits, key=lambda name: point.limits[name])
         why = _HOLDERS[limit]
@@ -31,10 +31,10 @@ def refuse(question: Question, point: Point, batch: float, ranking: list[dict[st
         if question.amount > most:
             return {
                 "message": f"{question.amount:g} requests a second are too many: this replica ends {most:.4g}; "
-                f"--request-rate {_below(most):g} would do, or {_replicas(question.amount, most):,} replicas.",
+                f"--request-rate {below(most):g} would do, or {_replicas(question.amount, most):,} replicas.",
                 "binding_limit": "throughput",
                 "exceeds_by_ratio": question.amount / most,
-                "nearest_feasible": {"request_rate": _below(most)},
+                "nearest_feasible": {"request_rate": below(most)},
             }
     found = within(question, point)
     if found is not None and found[0] < 1.0:
@@ -42,15 +42,16 @@ def refuse(question: Question, point: Point, batch: float, ranking: list[dict[st
         least = float(point.curve[name][0])
         return {
             "message": f"no batch keeps --{found[1]}-ms {1e3 * question.limits[name]:g}: one sequence alone takes "
-            f"{1e3 * least:.4g} ms; --{found[1]}-ms {_above(1e3 * least):g} would do, or more chips.",
+            f"{1e3 * least:.4g} ms; --{found[1]}-ms {above(1e3 * least):g} would do, or more chips.",
             "binding_limit": found[1],
             "exceeds_by_ratio": least / question.limits[name],
-            "nearest_feasible": {f"{found[1]}_ms": _above(1e3 * least)},
+            "nearest_feasible": {f"{found[1]}_ms": above(1e3 * least)},
         }
     return None
 
 
-def _too_large(question: Question, point: Point) -> dict[str, Any]:
+def too_large(question: Question, point: Point) -> dict[str, Any]:
+    """Return why not even one sequence fits the point's replica, and which would hold one."""
     told: Mapping[str, Any] = point.told["memory"]
     weights, reserve = float(told["weights_bytes"]), float(told["reserve_bytes"])
     sequence, total = float(told["sequence_bytes"]), question.chip.visible_bytes
@@ -80,13 +81,13 @@ def _fitting(question: Question, chips: int) -> dict[str, int]:
     return {}
 
 
-def _below(value: float) -> float:
+def below(value: float) -> float:
     """Return the largest number of three digits that is not above ``value``."""
     unit = 10.0 ** (floor(log10(value)) - 2)
     return float(f"{floor(value / unit) * unit:.3g}")
 
 
-def _above(value: float) -> float:
+def above(value: float) -> float:
     """Return the least number of three digits that is not below ``value``."""
     unit = 10.0 ** (floor(log10(value)) - 2)
     return float(f"{ceil(value / unit) * unit:.3g}")

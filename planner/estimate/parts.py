@@ -122,18 +122,26 @@ def ideal_batch(question: Question, point: Point) -> float | None:
     told, batches = point.told["plain"], point.curve["batches"]
     compute, memory = np.zeros(len(batches)), np.zeros(len(batches))
     for name in told["flops"]:
-        if name in (*LINKS, *STREAMS, *ATTENTION):
+        if not multiplies(name):
             continue
         compute += np.asarray(told["flops"][name])[1:] / peak_of(question, name)
         memory += np.asarray(told["bytes"][name])[1:] / question.chip.hbm_bytes_per_s
-    beyond = np.flatnonzero(compute >= memory)
+    return crossing(batches, compute, memory)
+
+
+def crossing(batches: np.ndarray, rising: np.ndarray, other: np.ndarray) -> float | None:
+    """Return the batch at which ``rising`` overtakes ``other``, interpolated in logarithms; None where none does."""
+    over = np.log(rising) - np.log(other)
+    beyond = np.flatnonzero(over >= 0.0)
     if not len(beyond):
         return None
-    i = int(beyond[0])
-    if i == 0:
-        return float(batches[0])
-    low, high = np.log(memory[i - 1] / compute[i - 1]), np.log(memory[i] / compute[i])
-    return float(np.exp(np.interp(0.0, [-low, -high], np.log(batches[i - 1 : i + 1]))))
+    i = max(int(beyond[0]), 1)
+    return float(np.exp(np.interp(0.0, over[i - 1 : i + 1], np.log(batches[i - 1 : i + 1]))))
+
+
+def multiplies(name: str) -> bool:
+    """Say whether an op multiplies by weights."""
+    return name not in (*LINKS, *STREAMS, *ATTENTION, *OVERHEADS)
 
 
 def roofline(question: Question, point: Point) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Runs the compiled curve of an instance and reads operating points off it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 from typing import Any
@@ -36,14 +36,7 @@ class Point:
     @property
     def limits(self) -> dict[str, float]:
         """How many sequences can run at once by memory (whole ones, per copy), slots and tokens per pass."""
-        found = {name: float(value) for name, value in self.told["limits"].items()}
-        copies = self.split.dp
-        # A prompt longer than a pass comes in chunks: one sequence per copy and stage always runs.
-        return {
-            **found,
-            "memory": copies * floor(found["memory"] / copies * (1.0 + 1e-12)),
-            "tokens": max(found["tokens"], float(copies * self.split.pp)),
-        }
+        return limits_of(self.split, self.told["limits"])
 
     @property
     def cap(self) -> float:
@@ -61,6 +54,17 @@ class Point:
         curve = self.curve
         x = np.log(curve["batches"])
         return {name: np.exp(np.interp(np.log(batches), x, np.log(values))) for name, values in curve.items()}
+
+
+def limits_of(split: Split, told: Mapping[str, Any]) -> dict[str, float]:
+    """Return the limits on the batch that a layout's memory, slots and tokens per pass come to in whole sequences."""
+    copies = split.dp
+    # A prompt longer than a pass comes in chunks: one sequence per copy and stage always runs.
+    return {
+        "memory": copies * floor(float(told["memory"]) / copies * (1.0 + 1e-12)),
+        "slots": float(told["slots"]),
+        "tokens": max(float(told["tokens"]), float(copies * split.pp)),
+    }
 
 
 def evaluate(question: Question, split: Split, batch: float, lengths: tuple[float, ...] | None = None) -> Point:
@@ -145,15 +149,8 @@ def rank(question: Question) -> list[dict[str, Any]]:
 
     Best is most output tokens per second; at a given batch or rate, the least time per token.
     """
-    splits = question.splits
-    width = next((w for w in _WIDTHS if w >= len(splits)), len(splits))
-    padded = [*splits, *[splits[-1]] * (width - len(splits))]
-    arrays = {k: np.array([float(getattr(s, k)) for s in padded]) for k in Split._fields}
-    given = question.numbers()
-    given = {**given, "batches": SCAN_BATCHES}
-    del given["energy"]
-    told = program(_SCAN, given, arrays)(given, arrays)
-    rows = [_row(question, split, {k: np.asarray(v)[i] for k, v in told.items()}) for i, split in enumerate(splits)]
+    splits, told = question.splits, scanned(question, question.splits)
+    rows = [_row(question, split, {k: v[i] for k, v in told.items()}) for i, split in enumerate(splits)]
     by_latency = question.load in ("batch", "rate")
 
     def order(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
@@ -163,8 +160,19 @@ def rank(question: Question) -> list[dict[str, Any]]:
     return sorted(rows, key=order)
 
 
+def scanned(question: Question, splits: Sequence[Split], batches: np.ndarray = SCAN_BATCHES) -> dict[str, np.ndarray]:
+    """Return what `planner.serving.curve.scan` tells of every split, along ``batches``; 33 of them share a program."""
+    width = next((w for w in _WIDTHS if w >= len(splits)), len(splits))
+    padded = [*splits, *[splits[-1]] * (width - len(splits))]
+    arrays = {k: np.array([float(getattr(s, k)) for s in padded]) for k in Split._fields}
+    given = {**question.numbers(), "batches": batches}
+    del given["energy"]
+    told = program(_SCAN, given, arrays)(given, arrays)
+    return {name: np.asarray(values)[: len(splits)] for name, values in told.items()}
+
+
 def _row(question: Question, split: Split, told: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    cap = float(told["max_batch"])
+    cap = min(limits_of(split, told).values())
     x = np.log(SCAN_BATCHES)
 
     def at(batch: float) -> dict[str, float]:

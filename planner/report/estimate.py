@@ -128,18 +128,10 @@ def _parts(title: str, rows: list[dict[str, Any]], most: int, bar: Callable[[flo
 def _curve(answer: dict[str, Any]) -> Table | None:
     """Return the batches from one to the largest that runs, thinned out, with the answer's own among them."""
     usd = answer["usd_per_mtok"]["output"] is not None
-    usd_per_s = answer["usd_per_hour"] / 3600.0 if usd else 0.0
-
-    def at(batch: float, values: dict[str, Any]) -> dict[str, Any]:
-        rate = values["output_tokens_per_s"]
-        cost = 1e6 * usd_per_s / rate if usd else None
-        return {"batch": batch, "usd": cost, **{k: values[k] for k in ("tpot_s", "ttft_s", "output_tokens_per_s")}}
-
-    fixed = {"here": at(answer["batch"], answer), "most": at(answer["saturated"]["batch"], answer["saturated"])}
-    if answer["load"] == "rate":  # what arrives, not what the batch could yield
-        fixed["here"]["output_tokens_per_s"] = answer["output_tokens_per_s"]
+    here = {**answer, "usd_per_mtok_output": answer["usd_per_mtok"]["output"]}
+    fixed = {"here": here, "most": answer["saturated"]}
     own = [row["batch"] for row in fixed.values()]
-    rows = [at(row["batch"], row) for row in answer["curve"] if row["feasible"]]
+    rows = [row for row in answer["curve"] if row["feasible"]]
     rows = [row for row in rows if all(not 0.75 < row["batch"] / batch < 1.33 for batch in own)]
     keep = _CURVE_ROWS - len(fixed)
     if len(rows) > keep:
@@ -149,14 +141,14 @@ def _curve(answer: dict[str, Any]) -> Table | None:
     if len(rows) < 2:
         return None
     titles = ["sequences", "per token", "first token", "tokens/s each", "in all"]
-    out = table("More or fewer at once", *titles, *(["all costs, per M output"] if usd else []), "")
+    out = table("More or fewer at once", *titles, *(["per M output"] if usd else []), "")
     out.columns[0].justify = "right"
     out.columns[-1].justify = "left"
     for row in sorted(rows, key=lambda row: row["batch"]):
         mark = "this load" if row is fixed["here"] else "the most" if row is fixed["most"] else ""
         each, rate = figure(1.0 / row["tpot_s"]), figure(row["output_tokens_per_s"])
         cells = [count(row["batch"]), seconds(row["tpot_s"]), seconds(row["ttft_s"]), each, rate]
-        out.add_row(*cells, *([price(row["usd"])] if usd else []), mark)
+        out.add_row(*cells, *([price(row["usd_per_mtok_output"])] if usd else []), mark)
     return out
 
 

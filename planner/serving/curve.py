@@ -126,8 +126,8 @@ def _op_joules(given: Mapping[str, Any], energy: Energy, name: str, one: Timed) 
 def scan(given: Mapping[str, Any], layouts: Mapping[str, Any]) -> dict[str, Any]:
     """Return, for every layout in arrays of ``layouts``, what a search ranks by, along the ``batches`` given.
 
-    Output tokens per second, seconds per token and until the first one, by layout and batch, and the largest batch of
-    each layout.
+    Output tokens per second, seconds per token and until the first one, of a pass without prompts, and what a prompt
+    adds to passes, by layout and batch, and what limits the batch of each layout.
     """
 
     batches = given["batches"]
@@ -142,7 +142,9 @@ def scan(given: Mapping[str, Any], layouts: Mapping[str, Any]) -> dict[str, Any]
             "tpot_s": tpot,
             "ttft_s": state.ttft_s(instance.engine),
             "output_tokens_per_s": state.output_tokens_per_s(instance.engine),
-            "max_batch": jnp.minimum(jnp.minimum(limits["memory"], limits["slots"]), limits["tokens"]),
+            "plain_s": state.plain_s(instance.engine),
+            "prompt_s": state.prefill_s(instance.engine),
+            **limits,
         }
 
     return jax.vmap(one)(dict(layouts))

@@ -1,0 +1,145 @@
+"""The answer of frontier as the JSON document that `--json` prints."""
+
+from dataclasses import replace
+from typing import Any
+
+from ..estimate.answer import described
+from ..estimate.cost import price_basis
+from ..estimate.infeasible import above, too_large
+from ..estimate.point import Point, evaluate
+from ..estimate.question import Question
+from ..estimate.trust import interval, warnings
+from .curve import Points, Spot, curve, larger, replicas
+from .limits import limits, usd_per_mtok
+from .tiers import Asked, Tier, mix, tiers
+
+_ENOUGH = 0.999  # of the speed-up asked for: what whole sequences allow
+
+
+def considered(question: Question, sized: bool) -> Question:
+    """Return ``question`` over every layout: as it is where chips or a layout were asked for (``sized``), else of all
+    replica sizes, larger ones too where none of them holds the model."""
+    if sized:
+        return question
+    found = replace(question, splits=replicas(question), split_given=False)
+    while not len(curve(found).batch) and (more := larger(found)):
+        found = replace(found, splits=more)
+    return found
+
+
+def frontier(question: Question, asked: Asked, sized: bool = False) -> dict[str, Any]:
+    """Return the document that `frontier --json` prints; ``status`` is "infeasible" where nothing runs, or not as
+    fast as was asked."""
+    question = considered(question, sized)
+    found = curve(question)
+    out = described(question, "frontier/1")
+    if not len(found.batch):
+        point = evaluate(question, question.splits[-1], 1.0)
+        return out | {"status": "infeasible", **_nothing(question, point), "warnings": warnings(question, point)}
+    best, chosen = found.pareto(), tiers(question, found, asked)
+    if chosen is None:
+        point = evaluate(question, best.at(0).split, best.at(0).batch)
+        return out | {"status": "infeasible", **_too_slow(question, best), "warnings": warnings(question, point)}
+    standard = chosen[1].spot
+    point = evaluate(question, standard.split, standard.batch)
+    return out | {
+        "points": [row(question, best.at(i)) for i in range(len(best.batch))],
+        "tiers": [tier_row(question, tier, chosen[1]) for tier in chosen],
+        "mix": mix(question, found, chosen, asked),
+        "limits": limits(question, best, point),
+        "schedule": _schedule(point.at("step_s")),
+        "smallest_efficient": _smallest(question, standard),
+        "interval": interval(question, point),
+        "price_basis": price_basis(question),
+        "layouts_tried": len(question.splits),
+        "warnings": warnings(question, point) + _notes(chosen, asked),
+    }
+
+
+def row(question: Question, spot: Spot) -> dict[str, Any]:
+    """Return one point of the curve."""
+    return {
+        "batch": spot.batch,
+        "chips": spot.split.chips,
+        **spot.split._asdict(),
+        "tpot_s": spot.tpot_s,
+        "ttft_s": spot.ttft_s,
+        "tokens_per_s_per_user": 1.0 / spot.tpot_s,
+        "output_tokens_per_s_per_chip": spot.output_tokens_per_s / spot.split.chips,
+        "usd_per_mtok_output": usd_per_mtok(question, spot.output_s),
+        "usd_per_mtok_input": usd_per_mtok(question, spot.input_s),
+    }
+
+
+def tier_row(question: Question, tier: Tier, standard: Tier) -> dict[str, Any]:
+    """Return a tier beside the standard one: multiples of its speed and prices, idle time of each own fleet included.
+
+    ``worth_above_usd_per_hour``: what an hour of waiting must cost for the faster of the two to be the cheaper.
+    """
+    own, other = tier.seconds(question), standard.seconds(question)
+    paid = usd_per_mtok(question, own["request"] - other["request"])
+    waited = question.lengths[2] * (standard.spot.tpot_s - tier.spot.tpot_s) + standard.spot.ttft_s - tier.spot.ttft_s
+    worth = None if paid is None or waited == 0.0 else 3600.0 * 1e-6 * paid / waited
+    return {
+        "name": tier.name,
+        "speedup": standard.spot.tpot_s / tier.spot.tpot_s,
+        "price_multiple": own["output"] / other["output"],
+        "input_price_multiple": own["input"] / other["input"],
+        "request_price_multiple": own["request"] / other["request"],
+        "worth_above_usd_per_hour": worth,
+        **row(question, tier.spot),
+        "usd_per_mtok": {name: usd_per_mtok(question, own[name]) for name in ("input", "output")},
+    }
+
+
+def _schedule(step_s: float) -> dict[str, float]:
+    """Return when passes leave: one who just misses a pass waits for the next, and has its token after one more."""
+    return {"interval_s": step_s, "worst_wait_s": step_s, "worst_latency_s": 2.0 * step_s}
+
+
+def _smallest(question: Question, spot: Spot) -> dict[str, Any]:
+    """Return the least traffic that fills one replica at the standard tier: less makes every token dearer."""
+    usd = question.usd_per_hour
+    return {
+        "batch": spot.batch,
+        "chips": spot.split.chips,
+        "output_tokens_per_s": spot.output_tokens_per_s,
+        "requests_per_s": spot.output_tokens_per_s / question.lengths[2],
+        "usd_per_hour": None if usd is None else usd * spot.split.chips,
+    }
+
+
+def _nothing(question: Question, point: Point) -> dict[str, Any]:
+    free = curve(replace(question, limits={}))
+    if not len(free.batch):
+        return too_large(question, point)
+    limit, least = question.limits["ttft_s"], float(free.ttft_s.min())
+    return {
+        "message": f"no batch, layout or replica keeps --ttft-ms {1e3 * limit:g}: the quickest of "
+        f"{len(question.splits)} layouts takes {1e3 * least:.4g} ms; --ttft-ms {above(1e3 * least):g} would do.",
+        "binding_limit": "ttft",
+        "exceeds_by_ratio": least / limit,
+        "nearest_feasible": {"ttft_ms": above(1e3 * least)},
+    }
+
+
+def _too_slow(question: Question, best: Points) -> dict[str, Any]:
+    limit, least = question.limits["tpot_s"], float(best.tpot_s[0])
+    return {
+        "message": f"no batch, layout or replica keeps --tpot-ms {1e3 * limit:g}: the fastest of "
+        f"{len(question.splits)} layouts takes {1e3 * least:.4g} ms; --tpot-ms {above(1e3 * least):g} would do.",
+        "binding_limit": "tpot",
+        "exceeds_by_ratio": least / limit,
+        "nearest_feasible": {"tpot_ms": above(1e3 * least)},
+    }
+
+
+def _notes(chosen: list[Tier], asked: Asked) -> list[str]:
+    fast, standard = chosen[0].spot, chosen[1].spot
+    reached = standard.tpot_s / fast.tpot_s
+    if reached < _ENOUGH * asked.fast_speedup:
+        text = (
+            f"nothing is {asked.fast_speedup:g} times as fast as the standard tier: the fast one is the fastest there"
+        )
+        return [f"{text} is, {reached:.3g} times."]
+    return []

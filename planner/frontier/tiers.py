@@ -1,0 +1,121 @@
+"""Service tiers on the latency-cost curve: fast, standard and batch, each alone or on a fleet that they share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..estimate.question import Question
+from .curve import Points, Spot, points
+
+_NEIGHBOURS = 33  # whole batches looked at between two of the curve
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What tiers are asked for: the speed of fast over standard; peak over mean demand of both, who cannot wait; the
+    share of fast in what cannot wait, and of batch in all output tokens, None for as much as the troughs hold."""
+
+    fast_speedup: float
+    peak_to_mean: float
+    fast_share: float
+    batch_share: float | None
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One tier: where it runs, and how much larger than its mean work a fleet of its own must be."""
+
+    name: str
+    spot: Spot
+    spare: float
+
+    def seconds(self, question: Question) -> dict[str, float]:
+        """Return chip-seconds per "input" and "output" token and per "request", idle time of the own fleet included."""
+        input_tokens, cached, output_tokens = question.lengths
+        spot, new = self.spot, max(input_tokens - cached, 1.0)
+        request = new * spot.input_s + output_tokens * spot.output_s
+        found = {"input": spot.input_s, "output": spot.output_s, "request": request}
+        return {name: self.spare * value for name, value in found.items()}
+
+
+def tiers(question: Question, curve: Points, asked: Asked) -> list[Tier] | None:
+    """Return fast, standard and batch; None where no point keeps the question's time per token.
+
+    Standard is the cheapest point within that limit. Without one it is where a per cent more speed costs a per cent
+    more money, the least product of time and cost per output token. Fast is the cheapest ``fast_speedup`` times as
+    fast, or else the fastest there is; batch the cheapest of all, whose work waits, so that its fleet is never idle.
+    """
+    best = curve.pareto()
+    limit = question.limits.get("tpot_s")
+    if limit is not None and limit < best.tpot_s[0]:
+        return None
+    knee = int(np.argmin(best.tpot_s * best.output_s))
+    standard = best.at(knee) if limit is None else within(question, curve, limit)
+    fast = within(question, curve, max(standard.tpot_s / asked.fast_speedup, float(best.tpot_s[0])))
+    return [
+        Tier("fast", fast, asked.peak_to_mean),
+        Tier("standard", standard, asked.peak_to_mean),
+        Tier("batch", best.at(-1), 1.0),
+    ]
+
+
+def within(question: Question, curve: Points, tpot_s: float) -> Spot:
+    """Return the cheapest point of at most ``tpot_s``, to the whole batch: between two of the curve all are timed."""
+    best = curve.pareto()
+    i = int(np.searchsorted(best.tpot_s, tpot_s, side="right")) - 1
+    found = [best.at(i)]
+    for split in {int(best.split[j]) for j in (i, min(i + 1, len(best.split) - 1))}:
+        own = curve.pick(curve.split == split)
+        kept = own.batch[own.tpot_s <= tpot_s]
+        beyond = own.batch[own.tpot_s > tpot_s]
+        if len(kept) and len(beyond) and (beyond > kept.max()).any():
+            between = np.linspace(kept.max(), beyond[beyond > kept.max()].min(), _NEIGHBOURS)
+            near = points(question, [curve.splits[split]], np.unique(np.floor(between)))
+            near = near.pick(near.tpot_s <= tpot_s)
+            found += [near.at(k) for k in range(len(near.batch))]
+    return min(found, key=lambda spot: spot.output_s)
+
+
+def mix(question: Question, curve: Points, found: list[Tier], asked: Asked) -> dict[str, Any]:
+    """Return what the tiers cost on one fleet, where batch work fills the troughs of what cannot wait.
+
+    The fleet is sized for the peak of fast and standard; it grows only for batch work that the troughs do not hold
+    (all of it within a day, whatever the day's shape). Batch runs on the standard tier's replicas, for nothing is
+    loaded anew, at their cheapest batch. A price of batch that nobody can complain of lies between what it adds to the
+    fleet and what it would cost alone (Faulhaber 1975, American Economic Review 65(5), Cross-Subsidization);
+    "proportional" shares the fleet by work, as far as that is not above. Multiples are of the standard tier alone, for
+    whole requests.
+    """
+    fast, standard, batch = (tier.seconds(question)["request"] for tier in found)
+    fast, standard = fast / found[0].spare, standard / found[1].spare
+    replica = found[1].spot.split
+    shared = curve.pick(np.array([curve.splits[i] == replica for i in curve.split])).pareto().at(-1)
+    filling = Tier("batch", shared, 1.0).seconds(question)["request"]
+    urgent = asked.fast_share * fast + (1.0 - asked.fast_share) * standard
+    trough = (asked.peak_to_mean - 1.0) * urgent / filling
+    share = trough / (1.0 + trough) if asked.batch_share is None else asked.batch_share
+    peak, work = (1.0 - share) * urgent * asked.peak_to_mean, (1.0 - share) * urgent + share * filling
+    fleet, alone = max(peak, work), standard * asked.peak_to_mean
+    least = (fleet - peak) / share if share > 0.0 else 0.0
+    even = min(fleet / work * filling, batch)  # who would pay more than alone would rather be alone
+    multiples = {"least": least / alone, "proportional": even / alone, "most": batch / alone}
+    rest = (fleet - share * even) / ((1.0 - share) * urgent * alone)  # what the others pay for their work
+    return {
+        "shares": {
+            "fast": (1.0 - share) * asked.fast_share,
+            "standard": (1.0 - share) * (1.0 - asked.fast_share),
+            "batch": share,
+        },
+        "trough_share": trough / (1.0 + trough),
+        "peak_to_mean": asked.peak_to_mean,
+        "utilisation": work / fleet,
+        "utilisation_without_batch": 1.0 / asked.peak_to_mean,
+        "batch": {
+            "batch": shared.batch,
+            "price_multiple": multiples,
+            "discount": {k: 1.0 - v for k, v in multiples.items()},
+        },
+        "standard": {"price_multiple": rest * standard},
+        "fast": {"price_multiple": rest * fast},
+    }
