@@ -55,6 +55,7 @@ from .scenarios import ESTIMATE_SETTINGS as ESTIMATE_SETTINGS
 from .scenarios import FIT_SETTINGS as FIT_SETTINGS
 from .scenarios import FRONTIER_SETTINGS as FRONTIER_SETTINGS
 from .scenarios import PLAN_SETTINGS as PLAN_SETTINGS
+from .scenarios import PRICE_SETTINGS as PRICE_SETTINGS
 from .scenarios import SETTINGS as SETTINGS
 from .scenarios import TRAIN_SETTINGS as TRAIN_SETTINGS
 from .scenarios import ScenarioFacts as ScenarioFacts

@@ -5,7 +5,6 @@ answers with plain nested dicts in the file's own units; each kind of fact conve
 where it is loaded, to SI units.
 """
 
-import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -117,7 +116,7 @@ def read_toml(path: Path, keys: Mapping[str, Field]) -> dict[str, Any]:
         raise ConfigError(f"{path} is a directory, not a TOML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, an integer too long to read, or lists in lists
         raise ConfigError(f"{path}: not valid TOML ({error})") from None
     return _table(raw, keys, Where(str(path)))
 
@@ -171,10 +170,10 @@ def _value(raw: Any, spec: Field, where: Where) -> Any:
 def _number(raw: Any, spec: Number, where: Where) -> float:
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise ConfigError(f"{where} = {raw!r} must be a number in {spec.unit}")
-    value = float(raw)
-    if not math.isfinite(value) or not spec.low <= value <= spec.high:
-        raise ConfigError(f"{where} = {raw!r} is outside {spec.low:g} to {spec.high:g}: give it in {spec.unit}")
-    return value
+    if not spec.low <= raw <= spec.high:  # nor is NaN; integers too large for a float compare exactly
+        told = f"{where} = {shown(repr(raw))} is outside {spec.low:g} to {spec.high:g}"
+        raise ConfigError(f"{told}: give it in {spec.unit}")
+    return float(raw)
 
 
 def _is_date(text: str) -> bool:

@@ -89,6 +89,13 @@ FRONTIER_SETTINGS = {
     "fast_share": Number("share of what cannot wait", 0.0, 1.0, required=False),
     "batch_share": Number("share of all output tokens", 0.0, 0.999, required=False),
 }
+# What price asks: a curve's tiers, and what is charged on top.
+PRICE_SETTINGS = {
+    **FRONTIER_SETTINGS,
+    "margin": Number("share of the price", 0.0, 0.99, required=False),
+    "context_steps": Text(required=False),
+    "storage": Text(required=False),
+}
 # What train asks: one training run of one model.
 TRAIN_SETTINGS = {
     **_ONE_MODEL,

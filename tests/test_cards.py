@@ -146,6 +146,8 @@ BAD = {
     "free": ("cached_input = 0.2", "cached_input = 0", "prices.1.cached_input = 0 is outside"),
     "per token": ("input = 4", "input = 4e-6", "give it in US dollars per million tokens"),
     "not a number": ("output = 10", "output = nan", "is outside"),
+    "huge": ("output = 10", "output = 1" + "0" * 400, "is outside 0.0001 to 10000"),
+    "too long to read": ("output = 10", "output = 1" + "0" * 5000, "not valid TOML"),
     "words": ("output = 10", 'output = "10"', "must be a number in US dollars per million tokens"),
     "no output": ("output = 10\n", "", "prices.1.output is missing"),
     "no input": ("\ninput = 4", "", "prices.2.input is missing"),

@@ -19,7 +19,10 @@ from planner.cli.main import main
 ROOT = Path(__file__).resolve().parent.parent
 ASK = ["optimize", "--lifetime-tokens", "1e15"]
 JUDGE = ["evaluate", "--lifetime-tokens", "1e15", "--params", "20e9", "--chip", "h100-sxm", "--chips-per-replica", "1"]
-KINDS = ("chips", "laws", "models", "workloads", "prices", "scenarios", "engines", "batch-laws", "failures")
+KINDS = (
+    "chips", "laws", "models", "workloads", "prices", "scenarios", "engines", "batch-laws", "failures", "cards",
+    "storage",
+)  # fmt: skip
 
 # The contract's flags and keys.
 SHARED = ["lifetime-tokens", "quality-like", "target-loss", "law", "objective", "input-tokens", "output-tokens",

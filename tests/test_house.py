@@ -20,7 +20,7 @@ FLOORS = (
     ("scenario", "compiled", "trees"),
     ("choices", "estimate", "laws"),
     ("infeasible", "condensed", "train", "frontier"),
-    ("slopes", "schooling", "other_laws"),
+    ("slopes", "schooling", "other_laws", "price"),
     ("search",),
     ("capped", "repetition", "expansion"),
     ("budget",),

@@ -15,13 +15,8 @@ EXAMPLES = (
 
 
 @dataclass(frozen=True)
-class Frontier(Served):
-    """Say what speed costs: the least price at every latency over batch, replica size and layout, its limits, and the
-    fast, standard and batch tiers on it, each alone and sharing one fleet.
-
-    The flags --chip and one of --model and --params are required. Without --chips or a layout, replicas of 1 to 64
-    chips are considered.
-    """
+class Tiered(Served):
+    """Flags of commands about the tiers on a model's latency-cost curve."""
 
     fast_speedup: Annotated[
         float | None, _flag("Speed of the fast tier over the standard one's (default 2.5).", "RATIO")
@@ -29,6 +24,17 @@ class Frontier(Served):
     peak_to_mean: Annotated[
         float | None, _flag("Peak over mean demand of work that cannot wait (default 1.226).", "RATIO")
     ] = None
+
+
+@dataclass(frozen=True)
+class Frontier(Tiered):
+    """Say what speed costs: the least price at every latency over batch, replica size and layout, its limits, and the
+    fast, standard and batch tiers on it, each alone and sharing one fleet.
+
+    The flags --chip and one of --model and --params are required. Without --chips or a layout, replicas of 1 to 64
+    chips are considered.
+    """
+
     fast_share: Annotated[
         float | None, _flag("Mix: share of fast in the tokens of work that cannot wait (default 0.1).", "SHARE")
     ] = None

@@ -153,3 +153,14 @@ def check_model_and_chip(out: Mapping[str, Any], example: str) -> None:
         raise InputError(f"--model is missing: give one of 'llm-planner list models', for instance {example}")
     if "chip" not in out:
         raise InputError("--chip is missing: give one of 'llm-planner list chips', for instance h100-sxm")
+
+
+def check_usd(out: Mapping[str, Any]) -> None:
+    """Raise unless the chip has a price: its own or a given one.
+
+    Raises:
+        InputError: it has none.
+    """
+    chip = configs.load_chip(out["chip"])
+    if chip.usd_per_hour is None and "chip_usd_per_hour" not in out:
+        raise InputError(f"--chip-usd-per-hour is missing: no rental price of {chip.id} is known")

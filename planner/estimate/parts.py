@@ -37,7 +37,12 @@ def breakdown(question: Question, point: Point, which: str) -> list[dict[str, An
 def _ops(point: Point, which: str) -> dict[str, tuple[float, float, float]]:
     """Return seconds, FLOPs per chip and bytes per chip of every op, all pipeline stages together."""
     told, share = point.told, float(point.told["share"][0])
-    kinds = {"prompt": ((1.0, "prompt"),), "step": ((1.0 - share, "plain"), (share, "mixed"))}[which]
+    kinds = {
+        "prompt": ((1.0, "prompt"),),
+        "step": ((1.0 - share, "plain"), (share, "mixed")),
+        "plain": ((1.0, "plain"),),
+        "added": ((1.0, "mixed"), (-1.0, "plain")),
+    }[which]
     out = {}
     for name in told["plain"]["seconds"]:
         totals = [0.0, 0.0, 0.0]
@@ -47,6 +52,15 @@ def _ops(point: Point, which: str) -> dict[str, tuple[float, float, float]]:
                 totals[i] += weight * float(values[0]) if values is not None else 0.0
         out[name] = (totals[0], totals[1], totals[2])
     return out
+
+
+def causes(question: Question, point: Point, which: str) -> dict[str, float]:
+    """Return the seconds of a pass that decodes only ("plain"), or of what prompts add to one ("added"), by what binds
+    its ops: memory, compute, network or overhead."""
+    out: dict[str, float] = dict.fromkeys(("memory", "compute", "network", "overhead"), 0.0)
+    for name, (seconds, flops, moved) in _ops(point, which).items():
+        out[_bound(question, point, name, seconds, flops, moved)] += seconds
+    return {name: max(value, 0.0) for name, value in out.items()}  # tiles may make an op quicker with prompts
 
 
 def widest(parts: list[dict[str, Any]]) -> str:

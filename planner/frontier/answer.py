@@ -16,30 +16,27 @@ from .tiers import Asked, Tier, mix, tiers
 _ENOUGH = 0.999  # of the speed-up asked for: what whole sequences allow
 
 
-def considered(question: Question, sized: bool) -> Question:
-    """Return ``question`` over every layout: as it is where chips or a layout were asked for (``sized``), else of all
-    replica sizes, larger ones too where none of them holds the model."""
-    if sized:
-        return question
-    found = replace(question, splits=replicas(question), split_given=False)
-    while not len(curve(found).batch) and (more := larger(found)):
-        found = replace(found, splits=more)
-    return found
+def considered(question: Question, sized: bool) -> tuple[Question, Points]:
+    """Return ``question`` over every layout and its curve: as it is where chips or a layout were asked for (``sized``),
+    else over all replica sizes, larger ones too where none of them holds the model."""
+    if not sized:
+        question = replace(question, splits=replicas(question), split_given=False)
+    found = curve(question)
+    while not sized and not len(found.batch) and (more := larger(question)):
+        question = replace(question, splits=more)
+        found = curve(question)
+    return question, found
 
 
 def frontier(question: Question, asked: Asked, sized: bool = False) -> dict[str, Any]:
     """Return the document that `frontier --json` prints; ``status`` is "infeasible" where nothing runs, or not as
     fast as was asked."""
-    question = considered(question, sized)
-    found = curve(question)
+    question, found = considered(question, sized)
     out = described(question, "frontier/1")
-    if not len(found.batch):
-        point = evaluate(question, question.splits[-1], 1.0)
-        return out | {"status": "infeasible", **_nothing(question, point), "warnings": warnings(question, point)}
-    best, chosen = found.pareto(), tiers(question, found, asked)
+    chosen = tiers(question, found, asked) if len(found.batch) else None
     if chosen is None:
-        point = evaluate(question, best.at(0).split, best.at(0).batch)
-        return out | {"status": "infeasible", **_too_slow(question, best), "warnings": warnings(question, point)}
+        return out | refused(question, found)
+    best = found.pareto()
     standard = chosen[1].spot
     point = evaluate(question, standard.split, standard.batch)
     return out | {
@@ -107,6 +104,13 @@ def _smallest(question: Question, spot: Spot) -> dict[str, Any]:
         "requests_per_s": spot.output_tokens_per_s / question.lengths[2],
         "usd_per_hour": None if usd is None else usd * spot.split.chips,
     }
+
+
+def refused(question: Question, found: Points) -> dict[str, Any]:
+    """Return why there is no curve, or no standard tier on it, and what would do."""
+    point = evaluate(question, question.splits[-1], 1.0)
+    why = _too_slow(question, found.pareto()) if len(found.batch) else _nothing(question, point)
+    return {"status": "infeasible", **why, "warnings": warnings(question, point)}
 
 
 def _nothing(question: Question, point: Point) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Spot:
     split: Split
     batch: float
     tpot_s: float
+    pass_s: float
     ttft_s: float
     output_s: float
     input_s: float
@@ -33,10 +34,11 @@ class Spot:
 
 @dataclass(frozen=True)
 class Points:
-    """Operating points, one per entry of arrays of one length; costs are chip-seconds per token.
+    """Operating points, one per entry of arrays of one length.
 
-    ``output_s`` is that of output tokens in passes that only decode, ``input_s`` that of new input tokens: see
-    `planner.estimate.cost`. ``split`` counts in ``splits``, of which each runs ``most`` sequences at once.
+    ``pass_s`` is the time per token where no prompts share the passes. ``output_s`` and ``input_s`` are costs in
+    chip-seconds, of an output token in passes that only decode and of a new input token: see `planner.estimate.cost`.
+    ``split`` counts in ``splits``, of which each runs ``most`` sequences at once.
     """
 
     splits: tuple[Split, ...]
@@ -44,6 +46,7 @@ class Points:
     split: np.ndarray
     batch: np.ndarray
     tpot_s: np.ndarray
+    pass_s: np.ndarray
     ttft_s: np.ndarray
     output_s: np.ndarray
     input_s: np.ndarray
@@ -74,7 +77,7 @@ class Points:
 
 
 _SCANNED = ("tpot_s", "ttft_s", "plain_s", "prompt_s", "output_tokens_per_s")
-_ARRAYS = ("split", "batch", "tpot_s", "ttft_s", "output_s", "input_s", "output_tokens_per_s")
+_ARRAYS = ("split", "batch", "tpot_s", "pass_s", "ttft_s", "output_s", "input_s", "output_tokens_per_s")
 
 
 def replicas(question: Question) -> tuple[Split, ...]:
@@ -131,6 +134,7 @@ def points(question: Question, splits: Sequence[Split], batches: np.ndarray) -> 
         split=np.nonzero(runs)[0],
         batch=np.broadcast_to(batches, runs.shape)[runs],
         tpot_s=(told["plain_s"] / per_step if question.disaggregated else told["tpot_s"])[runs],
+        pass_s=(told["plain_s"] / per_step)[runs],
         ttft_s=told["ttft_s"][runs],
         output_s=(chips * told["plain_s"] / (batches * per_step))[runs],
         input_s=(chips / stages * told["prompt_s"] / max(input_tokens - cached, 1.0))[runs],

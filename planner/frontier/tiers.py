@@ -42,16 +42,18 @@ class Tier:
 def tiers(question: Question, curve: Points, asked: Asked) -> list[Tier] | None:
     """Return fast, standard and batch; None where no point keeps the question's time per token.
 
-    Standard is the cheapest point within that limit. Without one it is where a per cent more speed costs a per cent
-    more money, the least product of time and cost per output token. Fast is the cheapest ``fast_speedup`` times as
-    fast, or else the fastest there is; batch the cheapest of all, whose work waits, so that its fleet is never idle.
+    Standard is the cheapest point within that limit. Without one it is as fast as where a per cent more speed of passes
+    that decode costs a per cent more money, the least product of their time and cost: where passes of B sequences take
+    a + b B seconds that is B = a / b, the batch whose sequences share as much as each takes for itself. Fast is the
+    cheapest ``fast_speedup`` times as fast, or else the fastest there is; batch the cheapest of all, whose work waits,
+    so that its fleet is never idle.
     """
     best = curve.pareto()
     limit = question.limits.get("tpot_s")
     if limit is not None and limit < best.tpot_s[0]:
         return None
-    knee = int(np.argmin(best.tpot_s * best.output_s))
-    standard = best.at(knee) if limit is None else within(question, curve, limit)
+    knee = float(curve.tpot_s[np.argmin(curve.pass_s * curve.output_s)])
+    standard = within(question, curve, knee if limit is None else limit)
     fast = within(question, curve, max(standard.tpot_s / asked.fast_speedup, float(best.tpot_s[0])))
     return [
         Tier("fast", fast, asked.peak_to_mean),

@@ -26,6 +26,14 @@ def seconds(value: float) -> str:
     return f"{value:.3g} s"
 
 
+def duration(value: float) -> str:
+    """Return a time of any length: 24 ms, 16.5 s, 7.03 min, 11.7 h, 35.8 days."""
+    for scale, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
+        if value >= 1.5 * scale:
+            return f"{value / scale:,.3g} {name}"
+    return seconds(value)
+
+
 def price(usd: float) -> str:
     """Return US dollars as a price list prints them: $132, $1.10, $0.295, $0.0375."""
     if abs(usd) >= 99.95:
