@@ -66,15 +66,20 @@ def _head(question: Question, split: Any, ranking: list[dict[str, Any]]) -> dict
     out = described(question, "estimate/1")
     out["chip"]["chips"] = split.chips
     experts = experts_of(question.model)
-    return out | {
-        "layout": {
-            **split._asdict(),
-            "chosen": not question.split_given and len(question.splits) > 1,
-            "experts_per_chip": experts / (split.tp * split.dp) if experts else None,  # in weights: they may be split
-        },
-        "load": question.load,
-        "layouts": [{k: v for k, v in row.items() if k != "kept"} for row in ranking[:_SHOWN_LAYOUTS]],
-    }
+    return (
+        out
+        | {
+            "layout": {
+                **split._asdict(),
+                "chosen": not question.split_given and len(question.splits) > 1,
+                "experts_per_chip": experts / (split.tp * split.dp)
+                if experts
+                else None,  # in weights: they may be split
+            },
+            "load": question.load,
+            "layouts": [{k: v for k, v in row.items() if k != "kept"} for row in ranking[:_SHOWN_LAYOUTS]],
+        }
+    )
 
 
 def _body(question: Question, point: Point) -> dict[str, Any]:
