@@ -19,7 +19,9 @@ def test_01_fast_modes_are_smaller_batches():
     fast, standard, batch = asked["tiers"]
     assert standard["tpot_s"] / asked["limits"]["latency_floor_s"] == pytest.approx(2.6, abs=0.1)
     assert fast["speedup"] == pytest.approx(2.5, rel=0.01)
-    assert fast["price_multiple"] == pytest.approx(6.0, rel=0.25)  # the curve is steep here: 4.6 to 8 within 0.4 ms
+    assert fast["price_multiple"] == pytest.approx(
+        6.0, rel=0.05
+    )  # the curve is steep here: 8.6 at 13.3 ms, 4.9 at 13.7
     # Should a hundred times the price buy more? It buys one sequence at a time, and that is the floor.
     alone = asked["points"][0]
     assert alone["usd_per_mtok_output"] / standard["usd_per_mtok_output"] > 100.0
