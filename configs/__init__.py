@@ -54,6 +54,11 @@ from .laws import LawFacts as LawFacts
 from .laws import load_law as load_law
 from .models import load_model as load_model
 from .models import model_named as model_named
+from .offers import CatalogueFacts as CatalogueFacts
+from .offers import OfferFacts as OfferFacts
+from .offers import load_offers as load_offers
+from .scenarios import ASSIGN_SETTINGS as ASSIGN_SETTINGS
+from .scenarios import DEDUCE_SETTINGS as DEDUCE_SETTINGS
 from .scenarios import ESTIMATE_SETTINGS as ESTIMATE_SETTINGS
 from .scenarios import FIT_SETTINGS as FIT_SETTINGS
 from .scenarios import FRONTIER_SETTINGS as FRONTIER_SETTINGS

@@ -101,6 +101,13 @@ _SHOWN = {
         ("high_usd_per_hour", 1, "high"),
         ("binds", None, "what binds"),
     ),
+    "offers": (
+        ("offers", 1, "offers"),
+        ("lowest_quality", 1, "quality"),
+        ("highest_quality", 1, "to"),
+        ("quality_scale", None, "scale"),
+        ("date", None, "date"),
+    ),
     "trainers": (
         ("name", None, "software"),
         ("rows", 1, "runs"),

@@ -238,6 +238,26 @@ def _storage() -> list[dict[str, Any]]:
     return out
 
 
+def _offers() -> list[dict[str, Any]]:
+    """One row per catalogue: its scale of quality and how much of it is on offer; every offer under ``rows``."""
+    out = []
+    for catalogue in map(configs.load_offers, configs.ids("offers")):
+        rows = []
+        for offer in catalogue.offers:
+            price = {f"{kind}_usd_per_mtok": getattr(offer.prices[0], kind) for kind in ("input", "output")}
+            times = {key: getattr(offer, key) for key in ("output_tokens_per_s", "ttft_s", "turnaround_s")}
+            named = {"id": offer.id, "model": offer.model, "tier": offer.tier, "quality": offer.quality}
+            rows.append({**named, **price, **times})
+        qualities = [offer.quality for offer in catalogue.offers]
+        size = {"offers": len(rows), "lowest_quality": min(qualities), "highest_quality": max(qualities)}
+        scale = catalogue.tables["quality"]
+        said = {"quality_scale": scale["scale"], "date": scale.get("date", scale.get("retrieved"))}
+        out.append(
+            {"id": catalogue.id, "name": catalogue.name, **size, **said, "rows": rows, "source": scale["source"]}
+        )
+    return out
+
+
 # In the order in which `list` names the kinds.
 ROWS = {
     "chips": _chips,
@@ -255,4 +275,5 @@ ROWS = {
     "failures": _failures,
     "cards": _cards,
     "storage": _storage,
+    "offers": _offers,
 }
