@@ -82,7 +82,7 @@ def _run(answer: dict[str, Any]) -> Table:
     out.add_row("chip-hours", say(answer["chip_hours"]))
     if answer["usd"] is not None:
         out.add_row("dollars", dollars(answer["usd"]), between("usd", dollars))
-    out.add_row("energy of the boards", energy(answer["joules"]))
+    out.add_row(f"energy, boards x PUE {answer['pue']:g}", energy(answer["joules"]))
     return out
 
 
