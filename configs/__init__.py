@@ -28,6 +28,9 @@ from .chips import chip_named as chip_named
 from .chips import chip_of as chip_of
 from .chips import load_chip as load_chip
 from .chips import price_of as price_of
+from .electricity import ElectricityFacts as ElectricityFacts
+from .electricity import grid_co2_g_per_kwh as grid_co2_g_per_kwh
+from .electricity import load_electricity as load_electricity
 from .energy import EnergyFacts as EnergyFacts
 from .energy import load_energy as load_energy
 from .engines import PLANNING_ENGINE as PLANNING_ENGINE
@@ -51,6 +54,11 @@ from .laws import LawFacts as LawFacts
 from .laws import load_law as load_law
 from .models import load_model as load_model
 from .models import model_named as model_named
+from .offers import CatalogueFacts as CatalogueFacts
+from .offers import OfferFacts as OfferFacts
+from .offers import load_offers as load_offers
+from .scenarios import ASSIGN_SETTINGS as ASSIGN_SETTINGS
+from .scenarios import DEDUCE_SETTINGS as DEDUCE_SETTINGS
 from .scenarios import ESTIMATE_SETTINGS as ESTIMATE_SETTINGS
 from .scenarios import FIT_SETTINGS as FIT_SETTINGS
 from .scenarios import FRONTIER_SETTINGS as FRONTIER_SETTINGS
@@ -71,5 +79,6 @@ from .trainers import TrainerFacts as TrainerFacts
 from .trainers import load_trainer as load_trainer
 from .units import DAY_S as DAY_S
 from .units import HOUR_S as HOUR_S
+from .units import KWH_J as KWH_J
 from .workloads import WorkloadFacts as WorkloadFacts
 from .workloads import load_workload as load_workload

@@ -12,7 +12,7 @@ from .json_fields import Fields, read_json
 from .loader import SOURCE, Number, Rows, Table, Text, read_toml
 
 PRICE_TIERS = ("standard", "batch", "flex", "priority", "fast", "peak", "off-peak")
-_LOW, _HIGH = 1e-4, 1e4  # US dollars per million tokens
+_LOW, _HIGH = 1e-8, 1e7  # US dollars per million tokens; what `price` may come to for odd machines too
 _USD = "US dollars per million tokens"
 _KINDS = ("input", "cached_input", "cache_write_5m", "cache_write_1h", "output")
 _NEEDED = ("input", "output")

@@ -8,7 +8,7 @@ from .errors import ConfigError, nearest, shown
 ROOT = Path(__file__).parent
 KINDS = (
     "chips", "laws", "batch_laws", "failures", "models", "workloads", "scenarios", "engines", "trainers", "shapes",
-    "energy", "kernels", "anchors", "cards", "storage",
+    "energy", "kernels", "anchors", "cards", "storage", "offers",
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def path_of(kind: str, name: str) -> Path:
     known = ids(kind)
     if name not in known:
         hint = nearest(name, known) or f"; the ids are {', '.join(known)}"
-        named = {"failures": "failure report", "cards": "price card"}
+        named = {"failures": "failure report", "cards": "price card", "offers": "catalogue of offers"}
         one = named.get(kind, kind.removesuffix("s").replace("_", " "))
         raise ConfigError(f"unknown {one} '{shown(name)}'{hint}")
     return ROOT / kind / f"{name}.toml"

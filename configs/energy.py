@@ -26,7 +26,14 @@ _SCHEMA = {
             **_RANGE,
         }
     ),
-    "memory": Table({"kind": Text(), **_BYTE}),
+    "memory": Table(
+        {
+            "kind": Text(),
+            "overhead_pj_per_byte": Number("pJ per byte", 0.0, 1e5),
+            "overhead_basis": Text(("measured", "assumed", "none")),
+            **_BYTE,
+        }
+    ),
     "sram": Table(_BYTE),
     "scale_up": Table({"kind": Text(), **_BYTE}),
     "scale_out": Table(_BYTE),
@@ -41,12 +48,15 @@ class EnergyFacts:
     The files speak picojoules. ``flop`` is the multiplication and addition alone, as circuit papers
     give it; ``overhead`` is derived, not measured: what else a FLOP must draw for a large bf16 matrix
     product on the chip ``reference`` to take the whole board power at ``reached_fraction`` of its peak.
+    ``memory.overhead_pj_per_byte`` is derived too: what else a byte from HBM draws. ``basis`` says whether decoding was
+    "measured" on the generation, "assumed" to be as on those where it was, or counted by circuits alone ("none").
     ``low_ratio`` and ``high_ratio`` of each table in ``tables`` span the plausible values of its numbers.
     """
 
     id: str
     name: str
     constants: dict[str, Any]
+    basis: str
     tables: dict[str, Any]
 
 
@@ -68,10 +78,12 @@ def load_energy(name: str) -> EnergyFacts:
         "joules_per_flop": {p: raw["flop"][f"{p}_pj"] * pico for p in PRECISIONS},
         "overhead_joules_per_flop": {p: raw["overhead"][f"{p}_pj"] * pico for p in PRECISIONS},
         "joules_per_hbm_byte": raw["memory"]["pj_per_byte"] * pico,
+        "overhead_joules_per_hbm_byte": raw["memory"]["overhead_pj_per_byte"] * pico,
         "joules_per_sram_byte": raw["sram"]["pj_per_byte"] * pico,
         "joules_per_link_byte": raw["scale_up"]["pj_per_byte"] * pico,
         "joules_per_scale_out_byte": raw["scale_out"]["pj_per_byte"] * pico,
         "idle_fraction": idle,
         "busy_fraction": busy,
     }
-    return EnergyFacts(name if name.endswith(".toml") else path.stem, raw["name"], constants, raw)
+    basis = raw["memory"]["overhead_basis"]
+    return EnergyFacts(name if name.endswith(".toml") else path.stem, raw["name"], constants, basis, raw)

@@ -57,6 +57,14 @@ _ONE_MODEL = {
     "active_params": Number("parameters used per token", 1e6, 1e15, required=False),
     "chip": Text(required=False),
 }
+_PUE = Number("building's power over the servers'", 1.0, 5.0, required=False)
+_METER = {
+    "pue": _PUE,
+    "server_ratio": Number("server's power over its boards'", 1.0, 5.0, required=False),
+    "usd_per_kwh": Number("US dollars per kWh", 0.0, 2.0, required=False),
+    "co2_g_per_kwh": Number("grams of CO2 per kWh", 0.0, 2000.0, required=False),
+    "grid": Text(required=False),
+}
 # What estimate asks: one model on one slice of chips, under one load.
 ESTIMATE_SETTINGS = {
     **_ONE_MODEL,
@@ -79,11 +87,12 @@ ESTIMATE_SETTINGS = {
     "draft_tokens": Number("tokens drafted per step, a whole number", 1, 64, required=False),
     "accept_tokens": Number("tokens a step yields", 1.0, 65.0, required=False),
     "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
+    **_METER,
 }
 _SPLIT = Number("chips, a whole number", 1, 262144, required=False)
-# What frontier asks: the same without a load, and the tiers on the curve.
+# What frontier asks: the same without a load or a meter, and the tiers on the curve.
 FRONTIER_SETTINGS = {
-    **{k: v for k, v in ESTIMATE_SETTINGS.items() if k not in ("batch", "concurrency", "request_rate")},
+    **{k: v for k, v in ESTIMATE_SETTINGS.items() if k not in ("batch", "concurrency", "request_rate", *_METER)},
     "fast_speedup": Number("speed over the standard tier's", 1.0, 100.0, required=False),
     "peak_to_mean": Number("ratio of peak to mean demand", 1.0, 1e3, required=False),
     "fast_share": Number("share of what cannot wait", 0.0, 1.0, required=False),
@@ -95,6 +104,29 @@ PRICE_SETTINGS = {
     "margin": Number("share of the price", 0.0, 0.99, required=False),
     "context_steps": Text(required=False),
     "storage": Text(required=False),
+}
+_USD_PER_MTOK = Number("US dollars per million tokens", 1e-4, 1e4, required=False)
+# What deduce asks: a card, or its prices, and what is known of the service behind it.
+DEDUCE_SETTINGS = {
+    "card": Text(required=False),
+    **dict.fromkeys(("input", "cached_input", "cache_write_5m", "cache_write_1h", "output"), _USD_PER_MTOK),
+    **dict.fromkeys(("long_input", "long_output"), _USD_PER_MTOK),
+    "context_step": Number("tokens", 1e3, 1e8, required=False),
+    "tokens_per_s": Number("tokens per second and user", 0.1, 1e5, required=False),
+    "chip": Text(required=False),
+    "chips": Number("chips, a whole number", 1, 16384, required=False),
+    "active_params": Number("parameters used per token", 1e6, 1e15, required=False),
+    "sparsity": Number("total over active parameters", 1.0, 1e3, required=False),
+    "kv_bytes_per_token": Number("bytes", 1.0, 1e9, required=False),
+    "margin": Number("share of the price", 0.0, 0.99, required=False),
+    "input_tokens": Number("tokens per prompt", 1.0, 1e8, required=False),
+    "output_tokens": Number("tokens per answer", 1.0, 1e8, required=False),
+    "precision": Text(("bf16", "fp8", "int8", "fp4", "int4"), required=False),
+    "kv_precision": Text(("bf16", "fp8"), required=False),
+    "engine": Text(required=False),
+    "peak_to_mean": Number("ratio of peak to mean demand", 1.0, 1e3, required=False),
+    "pricing_noise": Number("standard error in logarithms", 0.0, 3.0, required=False),
+    "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
 }
 # What train asks: one training run of one model.
 TRAIN_SETTINGS = {
@@ -120,7 +152,7 @@ TRAIN_SETTINGS = {
     "price_mode": Text(("on-demand", "reserved", "spot", "list"), required=False),
     "chip_usd_per_hour": Number("US dollars per chip-hour", 1e-3, 1e3, required=False),
     "failures": Text(required=False),
-    "pue": Number("building's power over the boards'", 1.0, 5.0, required=False),
+    "pue": _PUE,
     "rollout_tokens": Number("tokens generated", 1e3, 1e18, required=False),
     "trained_fraction": Number("share of the rollouts", 0.0, 1.0, required=False),
     "scoring_passes": Number("forward passes over a rollout", 0.0, 100.0, required=False),
@@ -155,6 +187,16 @@ FIT_SETTINGS = {
     "residual": Text(("log", "nats"), required=False),
     "bootstrap": Number("resamplings, a whole number", 0, 1e5, required=False),
     "seed": Number("whole number", 0, 2**32 - 1, required=False),
+    "out": Text(required=False),
+}
+# What assign asks: tasks, the offers that may serve them, the habit to compare with, and what waiting costs.
+ASSIGN_SETTINGS = {
+    "tasks": Text(required=False),
+    "offers": Text(required=False),
+    "habit": Text(required=False),
+    "value_usd_per_hour": Number("US dollars per hour of waiting", 0.0, 1e9, required=False),
+    "deadline_margin": Number("deadline over an offer's time, at least", 1.0, 1e3, required=False),
+    "per": Text(("hour", "day", "week", "month", "year"), required=False),
     "out": Text(required=False),
 }
 _DESCRIBED = {"name": Text(required=False), "source": Text(required=False), "note": Text(required=False)}
@@ -201,8 +243,9 @@ def load_served(name: str, settings: Mapping[str, Field]) -> dict[str, Any]:
         ConfigError: no such file, unknown setting, one of another command, or a value outside its range.
     """
     path = path_of("scenarios", name)
-    raw = read_toml(path, {**_DESCRIBED, **SETTINGS, **PLAN_SETTINGS, **settings})
+    raw = read_toml(path, {**_DESCRIBED, **SETTINGS, **PLAN_SETTINGS, **ESTIMATE_SETTINGS, **settings})
     for key in raw:
         if key not in settings and key not in _DESCRIBED:
-            raise ConfigError(f"{path}: {key} belongs to optimize, not to a question about one model")
+            owner = "estimate" if key in ESTIMATE_SETTINGS else "optimize"
+            raise ConfigError(f"{path}: {key} belongs to {owner}, not to this question")
     return {k: v for k, v in raw.items() if k in settings}

@@ -12,7 +12,7 @@ import platform
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
@@ -89,7 +89,7 @@ class Program:
                 self._proven = self._ready is None
                 self._ready = self._ready or self._compile()
 
-    def __call__(self, *arguments: Mapping[str, Any]) -> Any:
+    def __call__(self, *arguments: Any) -> Any:
         """Run on nested dicts of numbers; return the function's output with NumPy arrays for leaves."""
         import jax
 

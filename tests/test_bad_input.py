@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import configs
-from planner.cli.main import main
+from planner.cli.main import COMMANDS, main
 
+_COMMANDS = ", ".join(COMMANDS)
 ROOT = Path(__file__).resolve().parent.parent
 L4 = (ROOT / "configs" / "chips" / "l4.toml").read_text()
 ASK = ["optimize", "--lifetime-tokens", "1e15"]
@@ -49,12 +50,12 @@ def without(words: list[str], flag: str) -> list[str]:
 TYPED: dict[str, tuple[list[str], list[str]]] = {
     # commands
     "mistyped command": (["optimise"], ["'optimise'", "did you mean 'optimize'?"]),
-    "unlike any command": (["xyz"], ["'xyz'", "optimize, evaluate, estimate, train, fit, calibrate, validate, list"]),
+    "unlike any command": (["xyz"], ["'xyz'", _COMMANDS]),
     "flag before the command": (
         ["--lifetime-tokens", "1e15"],
-        ["'--lifetime-tokens'", "optimize, evaluate, estimate, train, fit, calibrate, validate, list"],
+        ["'--lifetime-tokens'", _COMMANDS],
     ),
-    "empty command": ([""], ["command ''", "optimize, evaluate, estimate, train, fit, calibrate, validate, list"]),
+    "empty command": ([""], ["command ''", _COMMANDS]),
     # words that are not flag and value
     "mistyped flag": ([*ASK, "--tpot", "40"], ["'--tpot'", "did you mean '--tpot-ms'?"]),
     "mistyped switch": ([*ASK, "--jsn"], ["'--jsn'", "did you mean '--json'?"]),

@@ -22,6 +22,7 @@ JUDGE = ["evaluate", "--lifetime-tokens", "1e15", "--params", "20e9", "--chip", 
 KINDS = (
     "chips", "laws", "models", "workloads", "prices", "scenarios", "engines", "batch-laws", "failures", "cards",
     "storage",
+    "offers",
 )  # fmt: skip
 
 # The contract's flags and keys.

@@ -10,7 +10,7 @@ from .values import InputError, check_model_and_chip, flag_of, over_file
 
 _WHOLE = ("chips", "tp", "pp", "dp", "ep", "draft_tokens")
 # Flags of which one in the command line replaces every one in the file.
-_EITHER = (("model", "params"), ("batch", "concurrency", "request_rate"))
+_EITHER = (("model", "params"), ("batch", "concurrency", "request_rate"), ("co2_g_per_kwh", "grid"))
 
 
 def estimate(asked: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,13 @@ def settings(asked: dict[str, Any], specs: Mapping[str, Any] = configs.ESTIMATE_
             raise InputError(f"{flag_of(name)} = {out[name]:g} must be a whole number of {unit}")
     check_model_and_chip(out, "llama-3.3-70b")
     # Names are looked up here as well, so that a mistyped one is told before jax is loaded.
-    for name, load in (("chip", configs.load_chip), ("engine", configs.load_engine), ("model", configs.load_model)):
+    loads = {
+        "chip": configs.load_chip,
+        "engine": configs.load_engine,
+        "model": configs.load_model,
+        "grid": configs.grid_co2_g_per_kwh,
+    }
+    for name, load in loads.items():
         if name in out:
             load(out[name])
     if asked.get("disaggregated"):

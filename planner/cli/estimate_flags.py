@@ -13,6 +13,7 @@ EXAMPLES = (
     "estimate --model deepseek-v3 --chip h200-sxm --chips 8 --tp 1 --dp 8 --ep 8 --concurrency 512 --json",
     "estimate --params 30B --active-params 3B --chip tpu-v6e --chips 4 --tpot-ms 20 --ttft-ms 500",
     "estimate --model llama-3.1-8b --chip l40s --request-rate 2 --plot roofline.png",
+    "estimate --model llama-3.3-70b --chip b200-sxm --chips 2 --usd-per-kwh 0.06 --grid sweden",
 )
 
 
@@ -79,4 +80,17 @@ class Estimate(Served):
     ] = None
     concurrency: Annotated[float | None, _flag("Load: requests in flight, each followed at once.", "REQUESTS")] = None
     request_rate: Annotated[float | None, _flag("Load: requests per second that arrive.", "PER SECOND")] = None
+    pue: Annotated[float | None, _flag("Power of the building over that of its servers (default 1.15).", "RATIO")] = (
+        None
+    )
+    server_ratio: Annotated[
+        float | None, _flag("Power of a server over that of its chips' boards (default 1.43).", "RATIO")
+    ] = None
+    usd_per_kwh: Annotated[float | None, _flag("Price of electricity (default 0.0806, US industry).", "USD")] = None
+    co2_g_per_kwh: Annotated[
+        float | None, _flag("Grams of CO2 per kWh of electricity; none are told without it or --grid.", "GRAMS")
+    ] = None
+    grid: Annotated[
+        str | None, _flag("Instead: the mean of a country's grid, such as france (list electricity).", "ID")
+    ] = None
     plot: Annotated[str | None, _flag("Draw the roofline: a .png or .svg file.", "FILE")] = None

@@ -196,7 +196,7 @@ class List(Output):
     """List the ids that flags accept, each with its source.
 
     KIND is one of chips, laws, models, workloads, prices, scenarios, engines, trainers, kernels, energy, batch-laws,
-    failures, cards, storage.
+    failures, cards, storage, offers.
     """
 
     kind: tyro.conf.Positional[Annotated[str | None, _flag("What to list.", "KIND")]] = None

@@ -24,6 +24,8 @@ COMMANDS = {
     "estimate": "say how fast one model runs on one slice of chips, at what cost, and how sure",
     "frontier": "say what speed costs: the price at every latency, and fast, standard and batch tiers",
     "price": "make the price card that costs imply, each line traced to what takes the money",
+    "deduce": "read a price card backwards: KV bytes, active parameters, MFU, and what it cannot tell",
+    "assign": "give each task the cheapest model and tier that does it, and say what its promises cost",
     "train": "cost one training run: best layout, step time, days, dollars, memory, and how sure",
     "fit": "fit a scaling law to your own training runs, exactly, and say how sure it is",
     "calibrate": "time kernels here, or read recorded timings, and write a chip file",
@@ -35,6 +37,8 @@ _DOCUMENTS = {
     "estimate": configs.ESTIMATE_SETTINGS,
     "frontier": configs.FRONTIER_SETTINGS,
     "price": configs.PRICE_SETTINGS,
+    "deduce": configs.DEDUCE_SETTINGS,
+    "assign": configs.ASSIGN_SETTINGS,
     "train": configs.TRAIN_SETTINGS,
     "fit": configs.FIT_SETTINGS,
 }

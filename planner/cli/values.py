@@ -1,34 +1,34 @@
 """Turns the words of a command line into checked values, with errors for people."""
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import configs
 from configs.loader import Field, Number, Text
+from configs.spoken import number
 
 from ..scenario import QUALITIES
 
 _SPECS: dict[str, Field] = {**configs.SETTINGS, **configs.PLAN_SETTINGS}
+# What each command asks, to say whose flag one is.
+_ASKED: dict[str, Mapping[str, Field]] = {
+    "optimize": configs.SETTINGS,
+    "evaluate": _SPECS,
+    "fit": configs.FIT_SETTINGS,
+    "train": configs.TRAIN_SETTINGS,
+    "assign": configs.ASSIGN_SETTINGS,
+    "deduce": configs.DEDUCE_SETTINGS,
+    "price": configs.PRICE_SETTINGS,
+    "frontier": configs.FRONTIER_SETTINGS,
+    "estimate": configs.ESTIMATE_SETTINGS,
+}
 _SWITCHES = ("json", "disaggregated", "auto", "overlap", "reversible", "uncertainty", "robust")
-_PLAIN = ("scenario", "save", "chip", "kind", "train_on", "laws")  # names and lists of names: checked where read
-_SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-_NUMBER = re.compile(r"\$?([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBtT]?)")
+_PLAIN = ("scenario", "save", "chip", "card", "kind", "train_on", "laws")  # names and their lists: checked where read
 
 
 class InputError(ValueError):
     """Bad input on the command line; one sentence that names flag, value and what is allowed."""
-
-
-def number(text: str) -> float | None:
-    """Return the number in ``text``, with an optional spoken suffix (70B, 1.5T, 10k), or None."""
-    match = _NUMBER.fullmatch(text.strip())
-    if not match:
-        return None
-    value = float(match.group(1).replace("_", "")) * _SUFFIXES[match.group(2).lower()]
-    return value if math.isfinite(value) else None
 
 
 def flag_of(name: str) -> str:
@@ -90,7 +90,7 @@ def parse(command: str, form: type, words: Sequence[str], specs: Mapping[str, Fi
         flag, eq, value = word.partition("=")
         flag = flag.replace("_", "-")
         if flag not in flags:
-            hint = "" if flag == "--" else configs.nearest(flag, flags)
+            hint = _elsewhere(flag) or ("" if flag == "--" else configs.nearest(flag, flags))
             hint = hint or f"; see 'llm-planner {command} --help'"
             raise InputError(f"unknown flag '{configs.shown(flag)}'{hint}")
         name = flags[flag]
@@ -110,6 +110,12 @@ def parse(command: str, form: type, words: Sequence[str], specs: Mapping[str, Fi
         if isinstance(out[name], str) and not out[name].strip():
             raise InputError(f"{flag} is empty")
     return out
+
+
+def _elsewhere(flag: str) -> str:
+    """Return whose flag one is that a command does not know; nothing where it is nobody's."""
+    owners = [command for command, specs in _ASKED.items() if flag in map(flag_of, specs)]
+    return f": it belongs to {', '.join(owners)}" if owners else ""
 
 
 def settings(asked: Mapping[str, Any]) -> dict[str, Any]:

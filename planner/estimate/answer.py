@@ -8,6 +8,7 @@ import configs
 from ..serving.formats import KV_BYTES
 from .cost import output_usd_per_mtok, prices
 from .disaggregate import disaggregated
+from .energy import doubts, energy, requests_per_s
 from .infeasible import refuse
 from .layouts import experts_of
 from .parts import breakdown, floor_s, ideal_batch, roofline, widest
@@ -84,16 +85,14 @@ def _head(question: Question, split: Any, ranking: list[dict[str, Any]]) -> dict
 
 def _body(question: Question, point: Point) -> dict[str, Any]:
     chips, output_tokens = point.split.chips, question.lengths[2]
-    throughput = point.at("output_tokens_per_s")
-    requests = throughput / output_tokens
-    if question.load == "rate":
-        requests = question.amount
-        throughput = requests * output_tokens
+    requests = requests_per_s(question, point)
+    throughput = requests * output_tokens
     parts = breakdown(question, point, "step")
     saturated = evaluate(question, point.split, point.cap)
     full = output_usd_per_mtok(question, saturated)
     bands = interval(question, point)
     cost = prices(question, point)
+    joules = energy(question, point, saturated, cost["usd_per_request"])
     return {
         "batch": point.batch,
         "tpot_s": point.at("tpot_s"),
@@ -118,6 +117,8 @@ def _body(question: Question, point: Point) -> dict[str, Any]:
         "goodput": _goodput(question, point),
         "memory_bytes": _memory(question, point),
         **cost,
+        "joules_per_token": {kind: sum(parts.values()) for kind, parts in joules["joules_per_token"].items()},
+        "energy": joules,
         "breakdown": parts,
         "prefill_breakdown": breakdown(question, point, "prompt"),
         "interval": bands,
@@ -125,7 +126,7 @@ def _body(question: Question, point: Point) -> dict[str, Any]:
         "roofline": roofline(question, point),
         "disaggregated": disaggregated(question, point) if question.disaggregated else None,
         "speculation": _speculation(question, point),
-        "warnings": warnings(question, point),
+        "warnings": warnings(question, point) + doubts(question, point),
     }
 
 

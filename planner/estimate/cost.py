@@ -1,4 +1,4 @@
-"""What tokens cost: dollars and joules per input, cached input and output token."""
+"""What tokens cost: dollars per input, cached input and output token."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from .question import Question
 
 
 def prices(question: Question, point: Point) -> dict[str, Any]:
-    """Return dollars per million tokens, dollars per hour and joules per token; `chip_seconds` says who pays."""
+    """Return dollars per million tokens and per hour; `chip_seconds` says who pays."""
     seconds = chip_seconds(question, point)
     input_tokens, cached, output_tokens = question.lengths
     usd = question.usd_per_hour
@@ -24,7 +24,6 @@ def prices(question: Question, point: Point) -> dict[str, Any]:
         "usd_per_hour": None if usd is None else usd * point.split.chips,
         "usd_per_request": None if per_s is None else per_s * request,
         "price_basis": price_basis(question),
-        "joules_per_token": _joules(question, point),
     }
 
 
@@ -71,17 +70,6 @@ def prompt_chip_seconds(point: Point) -> float:
 def pass_s(point: Point, kind: str) -> np.ndarray:
     """Return the seconds of a "plain" or "mixed" pass at the point's batch and along its curve."""
     return sum((np.asarray(values) for values in point.told[kind]["seconds"].values()), np.zeros(()))
-
-
-def _joules(question: Question, point: Point) -> dict[str, float]:
-    """Return joules per output token (of passes that decode only) and per new input token (what prompts add)."""
-    told = point.told
-    plain, mixed = float(told["plain"]["joules"][0]), float(told["mixed"]["joules"][0])
-    per_step = question.speculation[1] if question.speculation else 1.0
-    micro = point.batch / point.split.pp
-    input_tokens, cached, _ = question.lengths
-    new = max(input_tokens - cached, 1.0) * float(told["together"][0])
-    return {"input": max(mixed - plain, 0.0) / new, "output": plain / (micro * per_step)}
 
 
 def price_basis(question: Question) -> str:

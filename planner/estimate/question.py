@@ -13,6 +13,7 @@ from ..runs.constants import kernels
 from ..serving.formats import KV_BYTES, RECIPES, Recipe
 from ..serving.numbers import device_numbers, energy_numbers, engine_numbers, recipe_of
 from .layouts import Split, check, layouts
+from .meter import Meter
 
 LENGTHS = {"input_tokens": 1024.0, "output_tokens": 1024.0, "cached_tokens": 0.0}
 PRECISIONS = tuple(name for name in RECIPES if name not in ("fp8_block", "mxfp4"))
@@ -43,6 +44,7 @@ class Question:
     disaggregated: bool
     usd_per_hour: float | None
     price_given: bool
+    meter: Meter
     generic: bool
 
     @classmethod
@@ -94,6 +96,7 @@ class Question:
             disaggregated=bool(asked.get("disaggregated", False)),
             usd_per_hour=price,
             price_given="chip_usd_per_hour" in asked,
+            meter=Meter.of(asked),
             generic=generic,
         )
 

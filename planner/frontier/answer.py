@@ -63,6 +63,7 @@ def row(question: Question, spot: Spot) -> dict[str, Any]:
         "ttft_s": spot.ttft_s,
         "tokens_per_s_per_user": 1.0 / spot.tpot_s,
         "output_tokens_per_s_per_chip": spot.output_tokens_per_s / spot.split.chips,
+        "chip_s_per_output_token": spot.output_s,
         "usd_per_mtok_output": usd_per_mtok(question, spot.output_s),
         "usd_per_mtok_input": usd_per_mtok(question, spot.input_s),
     }
@@ -119,19 +120,24 @@ def _nothing(question: Question, point: Point) -> dict[str, Any]:
         return too_large(question, point)
     limit, least = question.limits["ttft_s"], float(free.ttft_s.min())
     return {
-        "message": f"no batch, layout or replica keeps --ttft-ms {1e3 * limit:g}: the quickest of "
-        f"{len(question.splits)} layouts takes {1e3 * least:.4g} ms; --ttft-ms {above(1e3 * least):g} would do.",
+        "message": f"no batch, layout or replica keeps --ttft-ms {1e3 * limit:g}: {_best('quickest', question)} "
+        f"takes {1e3 * least:.4g} ms; --ttft-ms {above(1e3 * least):g} would do.",
         "binding_limit": "ttft",
         "exceeds_by_ratio": least / limit,
         "nearest_feasible": {"ttft_ms": above(1e3 * least)},
     }
 
 
+def _best(which: str, question: Question) -> str:
+    tried = len(question.splits)
+    return f"the {which} of {tried} layouts" if tried > 1 else "the one layout asked for"
+
+
 def _too_slow(question: Question, best: Points) -> dict[str, Any]:
     limit, least = question.limits["tpot_s"], float(best.tpot_s[0])
     return {
-        "message": f"no batch, layout or replica keeps --tpot-ms {1e3 * limit:g}: the fastest of "
-        f"{len(question.splits)} layouts takes {1e3 * least:.4g} ms; --tpot-ms {above(1e3 * least):g} would do.",
+        "message": f"no batch, layout or replica keeps --tpot-ms {1e3 * limit:g}: {_best('fastest', question)} "
+        f"takes {1e3 * least:.4g} ms; --tpot-ms {above(1e3 * least):g} would do.",
         "binding_limit": "tpot",
         "exceeds_by_ratio": least / limit,
         "nearest_feasible": {"tpot_ms": above(1e3 * least)},

@@ -19,11 +19,13 @@ def limits(question: Question, best: Points, standard: Point) -> dict[str, Any]:
 
     ``standard`` is the point whose replica ideal batch and balanced context are told for.
     """
+    slow = _slow_s(question, best)
     return {
         "latency_floor_s": _floor(question, best),
         "fastest_tpot_s": float(best.tpot_s[0]),
         "cheapest_usd_per_mtok_output": usd_per_mtok(question, float(best.output_s[-1])),
-        "slow_usd_per_mtok_output": usd_per_mtok(question, _slow_s(question, best)),
+        "slow_usd_per_mtok_output": usd_per_mtok(question, slow),
+        "slow_chip_s_per_output_token": slow,
         "drain_s": question.chip.hbm_bytes / question.chip.hbm_bytes_per_s,
         "ideal_batch": ideal_batches(question, standard),
         "balanced_context_tokens": balanced_context(question, standard),

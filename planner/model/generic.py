@@ -9,9 +9,9 @@ from configs.architectures import AttentionFacts, DenseFacts, ExpertsFacts, Laye
 _SHAPE = "dense-gqa"
 HEAD_DIM = 128.0  # every public dense model of 7B and more among the model facts
 VOCABULARY = 128256.0  # the Llama 3 tokenizer, arXiv:2407.21783, section 3.2
-_FIXED_SHARE = 0.7  # of the active parameters may be embeddings and attention; public models have 0.2 to 0.5
+FIXED_SHARE = 0.7  # of the active parameters may be embeddings and attention; public models have 0.2 to 0.5
 _SPREAD = 64.0  # larger numbers of experts are multiples of it (DeepSeek 256, Kimi 384, Qwen3-Next 512), to be spread
-_EXPERTS, TOPK = 128.0, 8.0  # Qwen3, GLM-4.5 and others: the commonest choice among the model facts with experts
+EXPERTS, TOPK = 128.0, 8.0  # Qwen3, GLM-4.5 and others: the commonest choice among the model facts with experts
 # Active parameters of feed-forward blocks over all active ones, in models with experts: the median of the 31 public
 # ones among the model facts, 2.4B to 104B active, 17 % rms and no trend with size (exponent 0.03). One number for all
 # sizes keeps total parameters a monomial of the active ones.
@@ -57,7 +57,7 @@ def generic_model(name: str, params: float, active_params: float) -> ModelFacts:
     while True:
         d_model = heads * HEAD_DIM
         vocab = min(VOCABULARY, 0.1 * active_params / d_model)  # small models have small vocabularies
-        if fixed() <= _FIXED_SHARE * active_params:
+        if fixed() <= FIXED_SHARE * active_params:
             break
         if heads > 1.0:
             heads = heads - kv_heads if heads > kv_heads else heads / 2.0
@@ -73,7 +73,7 @@ def generic_model(name: str, params: float, active_params: float) -> ModelFacts:
         # The router takes its share of what a token uses, the other experts the rest of the parameters.
         idle = (params - active_params) / layers / (3.0 * d_model)
         most = 0.9 * rest / TOPK
-        experts = max(_EXPERTS, _SPREAD * ceil((TOPK + idle / most) / _SPREAD))
+        experts = max(EXPERTS, _SPREAD * ceil((TOPK + idle / most) / _SPREAD))
         width = idle / (experts - TOPK)
         block = ExpertsFacts(experts, TOPK, width, max(rest - TOPK * width - experts / 3.0, 0.0))
     else:

@@ -57,9 +57,16 @@ _SHOWN = {
         ("bf16_joules_per_flop", 1e-12, "bf16 pJ/FLOP"),
         ("bf16_overhead_joules_per_flop", 1e-12, "overhead"),
         ("joules_per_hbm_byte", 1e-12, "HBM pJ/byte"),
+        ("overhead_joules_per_hbm_byte", 1e-12, "overhead"),
         ("joules_per_sram_byte", 1e-12, "SRAM"),
         ("joules_per_link_byte", 1e-12, "link"),
         ("idle_fraction", 1, "idle"),
+    ),
+    "electricity": (
+        ("value", 1, "value"),
+        ("low", 1, "low"),
+        ("high", 1, "high"),
+        ("unit", None, "unit"),
     ),
     "batch-laws": (
         ("kind", None, "batch"),
@@ -94,6 +101,13 @@ _SHOWN = {
         ("high_usd_per_hour", 1, "high"),
         ("binds", None, "what binds"),
     ),
+    "offers": (
+        ("offers", 1, "offers"),
+        ("lowest_quality", 1, "quality"),
+        ("highest_quality", 1, "to"),
+        ("quality_scale", None, "scale"),
+        ("date", None, "date"),
+    ),
     "trainers": (
         ("name", None, "software"),
         ("rows", 1, "runs"),
@@ -122,6 +136,8 @@ _BELOW = {
     "more tokens than small batches. Sources are in the files and in --json.",
     "engines": "Median errors on measured runs: throughput of dense models and of those with experts, time per output "
     "token and to the first one. What a profile without runs stands on is in its file, as all sources are.",
+    "electricity": "What estimate takes unless told otherwise, and intensities that --grid names (means of 2024, life "
+    "cycle). Sources are in the file and in --json.",
     "cards": "US dollars per million tokens of the first tier, and its observed speed; in contexts from the step on "
     "it asks more. Other tiers' prices, cache writes and sources are in the files and in --json.",
     "storage": "Drain: the time to read all of it once, for which holding a cache costs as much as fetching it. Rents "

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .bars import bars, share_of
+from .energy import energy_reasons, energy_table
 from .parts import table
 from .units import energy_per, gigabytes, percent, price, seconds
 from .verdict import count, figure, verdict, ways
@@ -40,6 +41,7 @@ def show(answer: dict[str, Any], console: Console) -> None:
             _point(answer),
             _memory(answer, bar),
             _cost(answer),
+            energy_table(answer),
             _parts("Mean step", answer["breakdown"], _STEP_ROWS, bar),
             _parts("One prompt alone", answer["prefill_breakdown"], _PROMPT_ROWS, bar),
             _curve(answer),
@@ -191,6 +193,7 @@ def _reasons(answer: dict[str, Any]) -> list[tuple[str, str]]:
     hourly = answer["usd_per_hour"]
     basis = answer["price_basis"]
     out.append(("Price:", f"{basis}." if hourly is None else f"{price(hourly)} an hour ({basis})."))
+    out += energy_reasons(answer)
     kernels = {"calibrated": "its own kernel timings", "datasheet": "its datasheet and other chips' timings"}
     trust = f"intervals from {answer['interval']['basis'].rstrip('.')}. {answer['engine']['name']}; "
     trust += f"{answer['chip']['id']} by {kernels[answer['chip']['basis']]}."

@@ -163,6 +163,20 @@ def _energy() -> list[dict[str, Any]]:
     return out
 
 
+def _electricity() -> list[dict[str, Any]]:
+    facts, out = configs.load_electricity(), []
+    for name, key, unit in (
+        ("pue", "ratio", "building / servers"),
+        ("server", "ratio", "server / boards"),
+        ("price", "usd_per_kwh", "$ per kWh"),
+    ):
+        one = facts.tables[name]
+        between = {"low": one[f"low_{key}"], "high": one[f"high_{key}"]}
+        out.append({"id": name, "value": one[key], **between, "unit": unit, "source": one["source"]})
+    rest = {"low": None, "high": None, "unit": "g CO2 per kWh", "source": facts.tables["co2"]["source"]}
+    return out + [{"id": grid, "value": grams, **rest} for grid, grams in facts.co2_g_per_kwh.items()]
+
+
 def _batch_laws() -> list[dict[str, Any]]:
     out = []
     for law in map(configs.load_batch_law, configs.ids("batch_laws")):
@@ -223,6 +237,26 @@ def _storage() -> list[dict[str, Any]]:
     return out
 
 
+def _offers() -> list[dict[str, Any]]:
+    """One row per catalogue: its scale of quality and how much of it is on offer; every offer under ``rows``."""
+    out = []
+    for catalogue in map(configs.load_offers, configs.ids("offers")):
+        rows = []
+        for offer in catalogue.offers:
+            price = {f"{kind}_usd_per_mtok": getattr(offer.prices[0], kind) for kind in ("input", "output")}
+            times = {key: getattr(offer, key) for key in ("output_tokens_per_s", "ttft_s", "turnaround_s")}
+            named = {"id": offer.id, "model": offer.model, "tier": offer.tier, "quality": offer.quality}
+            rows.append({**named, **price, **times})
+        qualities = [offer.quality for offer in catalogue.offers]
+        size = {"offers": len(rows), "lowest_quality": min(qualities), "highest_quality": max(qualities)}
+        scale = catalogue.tables["quality"]
+        said = {"quality_scale": scale["scale"], "date": scale.get("date", scale.get("retrieved"))}
+        out.append(
+            {"id": catalogue.id, "name": catalogue.name, **size, **said, "rows": rows, "source": scale["source"]}
+        )
+    return out
+
+
 # In the order in which `list` names the kinds.
 ROWS = {
     "chips": _chips,
@@ -235,8 +269,10 @@ ROWS = {
     "trainers": _trainers,
     "kernels": _kernels,
     "energy": _energy,
+    "electricity": _electricity,
     "batch-laws": _batch_laws,
     "failures": _failures,
     "cards": _cards,
     "storage": _storage,
+    "offers": _offers,
 }

@@ -27,7 +27,7 @@ def label(figure: Any, axes: Any, points: list[dict[str, Any]], font_size: float
     radii = 0.5 * pixel * np.sqrt([p["area"] for p in points])
     busy = np.concatenate([
         _extents(axes, renderer),
-        *[_dots(ends[0], ends[-1], 0.0) for ends in map(axes.transData.transform, _lines(axes))],
+        *[dots(ends[0], ends[-1], 0.0) for ends in map(axes.transData.transform, _lines(axes))],
         np.column_stack([centres - radii[:, None], centres + radii[:, None]]),
     ])  # fmt: skip
     for i in sorted(range(len(points)), key=lambda i: -points[i]["area"]):
@@ -35,10 +35,10 @@ def label(figure: Any, axes: Any, points: list[dict[str, Any]], font_size: float
         words = axes.annotate(points[i]["name"], at, fontsize=font_size)
         size = words.get_window_extent(renderer)
         words.remove()
-        box = _place(centre, radius, (size.width, size.height), busy, inside)
+        box = place(centre, radius, (size.width, size.height), busy, inside)
         end = np.clip(centre, box[:2], box[2:])
         far = float(np.hypot(*(end - centre))) > radius + 7.0 * pixel
-        busy = np.concatenate([busy, box[None], *([_dots(centre, end, radius)] if far else [])])
+        busy = np.concatenate([busy, box[None], *([dots(centre, end, radius)] if far else [])])
         line = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0}
         away = ((box[:2] + box[2:]) / 2.0 - centre) / pixel
         axes.annotate(
@@ -57,18 +57,21 @@ def _lines(axes: Any) -> list[np.ndarray]:
     return [line.get_xydata() for line in axes.get_lines()]
 
 
-def _dots(start: np.ndarray, end: np.ndarray, skipped: float) -> np.ndarray:
-    """Return boxes along a line, its first ``skipped`` pixels left out."""
+def dots(start: np.ndarray, end: np.ndarray, skipped: float) -> np.ndarray:
+    """Return boxes (x0, y0, x1, y1) along a line, its first ``skipped`` pixels left out."""
     length = float(np.hypot(*(end - start)))
     along = np.arange(skipped, length, _DOT)[:, None] / max(length, 1.0)
     centres = start + along * (end - start)
     return np.column_stack([centres - _DOT / 2.0, centres + _DOT / 2.0])
 
 
-def _place(
+def place(
     centre: np.ndarray, radius: float, size: tuple[float, float], busy: np.ndarray, inside: np.ndarray
 ) -> np.ndarray:
-    """Return the box for a name of ``size`` round a point that covers least, its line included, and lies nearest."""
+    """Return the box for a name of ``size`` round a point that covers least, its line included, and lies nearest.
+
+    ``busy`` are the boxes (x0, y0, x1, y1) of what is drawn, ``inside`` the one to stay within, all in pixels.
+    """
     half = np.array(size) / 2.0
     turns = np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)])
     middles = np.concatenate([centre + turns * (radius + gap + half) for gap in _GAPS])
@@ -77,7 +80,7 @@ def _place(
     outside = (boxes[:, :2] < inside[:2]).any(axis=1) | (boxes[:, 2:] > inside[2:]).any(axis=1)
     cost = _covered(boxes, busy) + _OUTSIDE * outside + _AWAY * np.hypot(*(ends - centre).T)
     best = np.argsort(cost, kind="stable")[:_CANDIDATES]
-    crossed = [_covered(_dots(centre, ends[i], radius + _DOT), busy).sum() for i in best]
+    crossed = [_covered(dots(centre, ends[i], radius + _DOT), busy).sum() for i in best]
     return boxes[best[int(np.argmin(cost[best] + _CROSSED * np.array(crossed)))]]
 
 

@@ -71,6 +71,14 @@ def energy_per(joules: float) -> str:
     return f"{joules:.3g} J" if abs(joules) >= 0.9995 else f"{1e3 * joules:.3g} mJ"
 
 
+def grams_of(value: float) -> str:
+    """Return grams: 48.7 g, 68.8 mg, 1.34 kg."""
+    for scale, name in ((1e3, "kg"), (1.0, "g")):
+        if abs(value) >= 0.9995 * scale:
+            return f"{value / scale:.3g} {name}"
+    return f"{1e3 * value:.3g} mg"
+
+
 def amount(value: float, unit: str) -> str:
     """Return a total in the objective's unit: usd, joules or flops."""
     return {"usd": dollars, "joules": energy, "flops": lambda f: f"{f:.4g} FLOPs"}[unit](value)

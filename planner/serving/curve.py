@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from hw import Energy, Scalar
+from hw import Energy, Joules, Scalar
 
 from ..model.decoder import Decoder
 from .device import Device, Timed
@@ -44,7 +44,8 @@ def curve(given: Mapping[str, Any]) -> dict[str, Any]:
     ``given`` holds ``lengths`` (input, cached, output tokens), ``batches`` to evaluate besides the fixed curve, and
     optionally ``speculation`` (drafts per step, tokens accepted per step). Leading axis of what comes back: the asked
     batches, then the curve. "plain" passes decode only, "mixed" ones carry prompts too; "prompt" has two entries
-    without any decoding, one prompt and as many as a pass takes.
+    without any decoding, one prompt and as many as a pass takes. Joules go by the causes of `hw.energy.Joules`, and
+    ``powered_s`` is the least time in which the boards can take what they spend on a pass.
     """
     instance, lengths = instance_of(given), Lengths(*given["lengths"])
     engine, layout = instance.engine, instance.layout
@@ -71,7 +72,7 @@ def curve(given: Mapping[str, Any]) -> dict[str, Any]:
     out["tpot_s"] = between_tokens_s(total[plain], total[mixed], share, batches) / per_step
     out["ttft_s"] = first_token_s(total[plain], total[mixed], share, together, batches)
     out["output_tokens_per_s"] = batches / out["step_s"] * per_step
-    energy = _joules(given, instance, passes, total)
+    joules, powered_s = _joules(given, instance, passes, total)
     for name, part in (("plain", plain), ("mixed", mixed), ("prompt", prompt)):
         flops = {k: layout.pp * sum(t.flops for t in v) for k, v in passes.times.items()}
         moved = {k: layout.pp * sum(t.hbm_bytes + t.link_bytes for t in v) for k, v in passes.times.items()}
@@ -79,7 +80,8 @@ def curve(given: Mapping[str, Any]) -> dict[str, Any]:
             "seconds": pick(seconds, part),
             "flops": pick(flops, part),
             "bytes": pick(moved, part),
-            "joules": jnp.broadcast_to(energy, decoding.shape)[part],
+            "joules": pick(vars(joules), part),
+            "powered_s": jnp.broadcast_to(powered_s, decoding.shape)[part],
         }
     memory = instance.memory(lengths.full())
     out["memory"] = {
@@ -100,27 +102,31 @@ def _speculation(given: Mapping[str, Any]) -> tuple[Scalar | None, Scalar]:
     return given["speculation"]["drafts"], given["speculation"]["tokens_per_step"]
 
 
-def _joules(given: Mapping[str, Any], instance: Instance, passes: Step, seconds: Array) -> Array:
-    """Return joules of the whole replica per pass: dynamic work of every chip, and static power meanwhile.
+def _joules(given: Mapping[str, Any], instance: Instance, passes: Step, seconds: Array) -> tuple[Joules, Scalar]:
+    """Return joules of the whole replica per pass, and the least seconds in which its boards can draw them.
 
-    While a stage works on one micro-batch the other stages work on theirs, so a pass costs pp stages of chips, each
-    for its own share of the time.
+    Dynamic work is that of every chip, static power lasts as long as the pass. While a stage works on one micro-batch
+    the other stages work on theirs, so a pass costs pp stages of chips, each for its own share of the time.
     """
-    energy = Energy(**given["energy"]["constants"])
-    chips = instance.layout.stage_chips()
-    total: Scalar = 0.0
-    for name, timed in passes.times.items():
-        for one in timed:
-            total = total + _op_joules(given, energy, name, one)
-    static = energy.joules({}, 0.0, 0.0, 0.0, seconds / instance.layout.pp, given["energy"]["power_w"]).static
-    return jnp.asarray(instance.layout.pp * chips * (total + static))
+    energy, power_w, layout = Energy(**given["energy"]["constants"]), given["energy"]["power_w"], instance.layout
+    ops = [_op_joules(given, energy, name, one) for name, timed in passes.times.items() for one in timed]
+    chips = layout.pp * layout.stage_chips()
+
+    def every(*parts: Scalar) -> Scalar:
+        return sum(parts, jnp.zeros(()))
+
+    work = jax.tree.map(every, *ops)
+    static = energy.joules({}, 0.0, 0.0, 0.0, seconds / layout.pp, power_w)
+    whole = jax.tree.map(lambda *parts: chips * every(*parts), work, static)
+    return whole, layout.pp * energy.least_seconds(work, power_w)
 
 
-def _op_joules(given: Mapping[str, Any], energy: Energy, name: str, one: Timed) -> Scalar:
+def _op_joules(given: Mapping[str, Any], energy: Energy, name: str, one: Timed) -> Joules:
     use = given["energy"]["use"].get(name, given["energy"]["use"]["other"])
     flops = {precision: one.flops * share for precision, share in use.items()}
     sram = one.hbm_bytes + _TILE_BYTES_PER_FLOP * one.flops
-    return energy.joules(flops, one.hbm_bytes, sram, one.link_bytes, 0.0, 0.0).dynamic
+    inside = one.link_bytes - one.scale_out_bytes
+    return energy.joules(flops, one.hbm_bytes, sram, inside, 0.0, 0.0, one.scale_out_bytes)
 
 
 def scan(given: Mapping[str, Any], layouts: Mapping[str, Any]) -> dict[str, Any]:

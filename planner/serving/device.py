@@ -46,12 +46,16 @@ class Format(eqx.Module):
 
 
 class Timed(eqx.Module):
-    """One op's seconds in a pass (all its calls), with the FLOPs and bytes behind them, per chip."""
+    """One op's seconds in a pass (all its calls), with the FLOPs and bytes behind them, per chip.
+
+    Of ``link_bytes``, ``scale_out_bytes`` leave the scale-up domain.
+    """
 
     seconds: Scalar
     flops: Scalar
     hbm_bytes: Scalar
     link_bytes: Scalar
+    scale_out_bytes: Scalar = 0.0
 
 
 class Device(eqx.Module):
@@ -239,7 +243,7 @@ class Device(eqx.Module):
                 # Engines gather and scatter tokens within a server, and exchange them one to one beyond it.
                 exchanged = op.devices > _SERVER_CHIPS
                 taken = jnp.where(exchanged == (op.kind == "alltoall"), 1.0, 0.0)
-                one = Timed(one.seconds * taken, 0.0, 0.0, one.link_bytes * taken)
+                one = Timed(one.seconds * taken, 0.0, 0.0, one.link_bytes * taken, one.scale_out_bytes * taken)
             out.append(one)
         return out
 
@@ -264,10 +268,10 @@ class Device(eqx.Module):
         near = jnp.where(inside > 1, near, 0.0)
         # Between domains a message is cut into one share per chip inside; an all-to-all goes out nearly whole.
         share = _sent_once(op, domains) if op.kind == "alltoall" else 1.0 / inside
-        wire = passes * (domains - 1.0) / domains * op.message_bytes * share / self.scale_out_bytes_per_s
-        far = jnp.where(domains > 1, wire + self.scale_out_latency_s, 0.0)
+        out = passes * (domains - 1.0) / domains * op.message_bytes * share
+        far = jnp.where(domains > 1, out / self.scale_out_bytes_per_s + self.scale_out_latency_s, 0.0)
         carried = passes * (op.devices - 1.0) / op.devices * op.message_bytes
-        return Timed(op.count * (near + far), 0.0, 0.0, op.count * carried)
+        return Timed(op.count * (near + far), 0.0, 0.0, op.count * carried, op.count * out)
 
 
 # TensorRT-LLM, vLLM and SGLang take all-to-all kernels (DeepEP, MNNVL) for expert parallelism across servers

@@ -112,4 +112,6 @@ def energy_numbers(chip: configs.ChipFacts, how: Recipe) -> dict[str, Any]:
         linear,
     )
     constants = configs.load_energy(chip.energy).constants
+    if chip.domain_chips == 2:  # bridged pairs reach each other inside a server, over PCIe
+        constants = constants | {"joules_per_scale_out_byte": constants["joules_per_link_byte"]}
     return {"constants": constants, "power_w": chip.power_w, "use": use}

@@ -1,0 +1,139 @@
+"""What a price card tells, as a person reads it in a terminal: verdict, parameters, fit, caches, the blackboard."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .parts import table
+from .units import duration, percent, price, say
+from .verdict import count, figure
+
+_WIDTH = 80
+
+
+def _bytes(value: float) -> str:
+    return f"{value / 1e6:.3g} MB" if value >= 999.5e3 else f"{value / 1e3:.3g} kB"
+
+
+_NAMES: dict[str, tuple[str, Callable[[float], str]]] = {
+    "kv_bytes_per_token": ("KV cache per token", _bytes),
+    "active_params": ("active parameters", say),
+    "total_params": ("total parameters", say),
+    "sparsity": ("total over active", lambda x: f"{x:.3g}"),
+    "decode_mfu": ("MFU of decoding", percent),
+    "prefill_mfu": ("MFU of prompts", percent),
+    "balanced_context_tokens": ("balanced context", say),
+    "batch": ("sequences at once", count),
+    "chips": ("chips of a replica", count),
+    "margin_fraction": ("margin", percent),
+}
+_TOLD = {"yes": "yes", "weakly": "weakly", "no": "no: assumed", "given": "given"}
+_SLOTS = {"standard": "", "long": "long contexts, ", "fast": "fast, ", "batch": "batch, "}
+_LINES = {"input": "input", "output": "output", "tokens_per_s_per_user": "tokens/s each"}
+
+
+def verdict(answer: dict[str, Any]) -> str:
+    """Return the answer in one sentence."""
+    rows = answer["parameters"]
+    n, kv, mfu = rows["active_params"], rows["kv_bytes_per_token"], rows["decode_mfu"]
+    text = (
+        f"{answer['card']['name']}: about {say(n['value'])} active parameters ({say(n['low'])} to {say(n['high'])}), "
+    )
+    text += f"{_bytes(kv['value'])} of KV cache per token ({_bytes(kv['low'])} to {_bytes(kv['high'])}), decoding at "
+    return text + f"{percent(mfu['value'])} of peak ({percent(mfu['low'])} to {percent(mfu['high'])})."
+
+
+def show(answer: dict[str, Any], console: Console) -> None:
+    """Print the document of `deduce` as a verdict, tables and reasons, at most 80 columns wide."""
+    width = min(console.width, _WIDTH)
+
+    def tell(thing: Any) -> None:
+        console.print(thing, highlight=False, width=width)
+
+    tell(Text(verdict(answer), "bold"))
+    for one in (_parameters(answer), _fit(answer), _caches(answer)):
+        if one is not None:
+            tell("")
+            tell(one)
+    tell("")
+    for lead, line in _reasons(answer):
+        tell(Text.assemble((lead, "bold"), " ", line))
+    for warning in answer["warnings"]:
+        tell(Text.assemble(("Note:", "yellow"), f" {warning[:1].upper()}{warning[1:]}"))
+
+
+def _parameters(answer: dict[str, Any]) -> Table:
+    out = table("What the card tells", "", "likeliest", "90 % interval", "told by the card")
+    out.columns[3].justify = "left"
+    for name, row in answer["parameters"].items():
+        words, unit = _NAMES[name]
+        between = f"{unit(row['low'])} to {unit(row['high'])}"
+        out.add_row(words, unit(row["value"]), between, _TOLD[row["identified"]])
+    return out
+
+
+def _fit(answer: dict[str, Any]) -> Table:
+    out = table("The card, and that of the likeliest model", "", "card", "model", "off by")
+    for row in answer["fit"]:
+        unit = figure if row["line"] == "tokens_per_s_per_user" else price
+        name = _SLOTS[row["slot"]] + _LINES[row["line"]]
+        out.add_row(name, unit(row["card"]), unit(row["model"]), f"{100.0 * (row['ratio'] - 1.0):+.0f} %")
+    return out
+
+
+def _caches(answer: dict[str, Any]) -> Table | None:
+    found = answer["cache_tiers"]
+    if found is None:
+        return None
+    charged = found["charged_usd_per_mtok_per_hour"]
+    told = "" if charged is None else f"; the card charges {price(charged)}"
+    out = table(f"To hold a million tokens' caches for an hour{told}", "kept in", "would cost", "", "read once in")
+    for row in found["tiers"]:
+        between = f"{price(row['low_usd_per_mtok_per_hour'])} to {price(row['high_usd_per_mtok_per_hour'])}"
+        cost = price(row["usd_per_mtok_per_hour"])
+        out.add_row({"hbm": "HBM"}.get(row["tier"], row["tier"]), cost, between, duration(row["drain_s"]))
+    return out
+
+
+def _reasons(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    out = []
+    rows, board, caches = answer["parameters"], answer["blackboard"], answer["cache_tiers"]
+    untold = [_NAMES[name][0] for name in answer["not_identified"]]
+    if untold:
+        text = f"{', '.join(untold)}. Prices scale with margin and rent, so sizes are told only as far as these are; "
+        text += "weights only over chips. State what you know (--margin, --active-params, --chips)."
+        out.append(("Not told:", text))
+    text = f"output at {1.0 / board['decode_over_prefill_mfu']:.2g} times input: decoding at "
+    text += f"{percent(board['decode_over_prefill_mfu'])} of the MFU of prompts."
+    if board["kv_bytes_per_token"] is not None:
+        text += f" A step at {say(board['step_tokens'])} tokens, if where costs have their kink, makes "
+        text += (
+            f"{board['kv_bytes_per_token']:,.0f} bytes per token for {say(board['active_params'])} active parameters; "
+        )
+        ratio = board["refined_over_blackboard"]
+        text += (
+            "prices taken together " + ("agree" if board["refined_agrees"] else f"say {figure(ratio)} times that") + "."
+        )
+    out.append(("On a blackboard:", text))
+    if caches is not None:
+        drains = ", ".join(f"{hold}: {tier}" for hold, tier in caches["drains_like"].items())
+        text = f"by time to read a tier once, {drains}"
+        text += f"; by what is charged, {caches['priced_like']}." if caches["priced_like"] else "."
+        out.append(("Caches:", text))
+    told = answer["assumptions"]
+    likely = sorted(told["weighed"], key=lambda row: -row["odds"])[:3]
+    names = [f"{row['chip']} {row['precision']} {row['kind']} {percent(row['odds'])}" for row in likely]
+    requests = told["requests"]
+    text = (
+        f"requests of {requests['input_tokens']:g} + {requests['output_tokens']:g} tokens, {told['engine']}; weighed "
+    )
+    text += f"by how well they explain the card: {', '.join(names)}. Prices stray from cost by "
+    text += f"{percent(told['pricing_noise'])} for reasons of their own."
+    out.append(("Assumed:", text))
+    margin = rows["margin_fraction"]
+    if margin["identified"] in ("no", "weakly"):
+        out.append(("Margin:", f"{percent(margin['low'])} to {percent(margin['high'])} would do."))
+    return out
