@@ -7,7 +7,10 @@ KV = 174080.0  # bytes per token of the typical 100B
 SECOND = 2.0 / 3600  # dollars of a chip
 
 
-def price(words="--params 100B --chips 8 --tpot-ms 20 --input-tokens 8k --output-tokens 1k"):
+WORK = "--params 100B --chips 8 --tpot-ms 20 --input-tokens 8k --output-tokens 1k"
+
+
+def price(words=WORK):
     return ask(f"price {BOARD} --peak-to-mean 1 {words}")
 
 
@@ -32,6 +35,28 @@ def test_37_a_price_in_two_tiers_stays_above_a_cost_with_a_kink():
     flat = estimate(f"--params 100B --batch 1 {short()}")["curve"][-1]["usd_per_mtok_output"]
     assert cost(balanced) / flat == pytest.approx(2.0, rel=0.05)
     assert cost(3 * balanced) / flat == pytest.approx(4.0, rel=0.05)
+
+
+def test_38_a_price_step_at_200k_reads_as_2_kilobytes_per_token():
+    """1,667 by hand, if the step is where cost has its kink; other prices of the same card say it is not."""
+    read = ask(f"deduce {BOARD} --card gemini-3.1-pro --active-params 100B --sparsity 1")
+    assert read["blackboard"]["step_tokens"] == 200_000
+    assert read["blackboard"]["kv_bytes_per_token"] == pytest.approx(1667, rel=0.05)
+    assert not read["blackboard"]["refined_agrees"]
+    # As much as one layer of 8 KV heads of 128: where all others share it.
+    llama = estimate(f"--model llama-3.1-8b {short()}")["model"]["kv_bytes_per_token"]
+    assert llama / 32 == 2048
+
+
+def test_39_prices_near_cost_leak_the_architecture(tmp_path):
+    """A card made from costs, read backwards: what it was made from lies within the intervals."""
+    card = tmp_path / "card.json"
+    made = price(f"{WORK} --save {card}")
+    read = ask(f"deduce --card {card} --engine ideal --peak-to-mean 1 --sparsity 1")["parameters"]
+    for name, truth in (("kv_bytes_per_token", made["kv_bytes_per_token"]), ("active_params", 100e9)):
+        assert read[name]["identified"] == "yes"
+        assert read[name]["low"] < truth < read[name]["high"]
+    assert read["decode_mfu"]["value"] == pytest.approx(1 / 5, rel=0.25)
 
 
 def test_40_output_costs_five_times_input_at_a_fifth_of_compute_peak():
