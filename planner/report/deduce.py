@@ -50,7 +50,7 @@ def show(answer: dict[str, Any], console: Console) -> None:
 
 
 def _parameters(answer: dict[str, Any]) -> Table:
-    out = table("What the card tells", "", "likeliest", "90 % interval", "told by the card")
+    out = table("What the card tells", "", "median", "90 % interval", "told by the card")
     out.columns[3].justify = "left"
     for name, row in answer["parameters"].items():
         words, unit = _NAMES[name]
