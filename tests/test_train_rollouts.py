@@ -96,7 +96,7 @@ def test_totals_add_up(answer):
         assert found["total"][unit] == pytest.approx(parts, rel=1e-12)
     assert found["total"]["usd"] == pytest.approx(found["total"]["chip_hours"] * answer["usd_per_hour"], rel=1e-12)
     assert found["total"]["joules"] == pytest.approx(
-        found["total"]["chip_hours"] * 3600 * configs.load_chip("h100-sxm").power_w, rel=1e-9
+        found["total"]["chip_hours"] * 3600 * configs.load_chip("h100-sxm").power_w * answer["pue"], rel=1e-9
     )
 
 

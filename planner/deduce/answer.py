@@ -13,8 +13,8 @@ from ..estimate.question import Question
 from .before import BEFORE, given, kind_of
 from .blackboard import blackboard
 from .caches import caches
-from .forward import LINES, SLOTS, UNKNOWNS
 from .infer import Found, infer
+from .names import LINES, SLOTS, UNKNOWNS
 from .seen import Seen, seen
 
 _DRAWS = 4000
@@ -22,6 +22,11 @@ _LOW, _HIGH = 0.05, 0.95
 # Lines of a card err together, so that what speaks for an assumption counts as a tenth of what it would: with more, the
 # wrong one of dense and experts is held for certain too often (on the cards of `planner.deduce.seen`).
 _INDEPENDENT = 0.1
+_CONTRADICTED = (
+    "no model considered comes near this card: what is off by most speaks against what is stated or assumed of "
+    "lengths, chips, margin or speculation, and the intervals are too narrow."
+)
+_FAR_OFF = 3.0  # standard errors: one line of a card in 370 would be, by chance
 _KNOWN, _VAGUE = 0.35, 0.8  # of the spread thought of before: below it a card tells, above it does not
 
 
@@ -46,6 +51,9 @@ def deduce(card: CardFacts, questions: Sequence[Question], asked: Asked) -> dict
     odds /= odds.sum()
     random = np.random.default_rng(0)
     draws = np.concatenate([one.draws(round(_DRAWS * p), random) for one, p in zip(found, odds, strict=True)])
+    # Laplace knows no bounds: all parameters are at least the active ones, chips at least one, MFUs at most one.
+    draws[:, (1, 3)] = np.maximum(draws[:, (1, 3)], 0.0)
+    draws[:, 9:11] = np.minimum(draws[:, 9:11], 0.0)
     best = int(np.argmax(odds))
     rows = _parameters(draws, found, odds, asked)
     return {
@@ -59,7 +67,7 @@ def deduce(card: CardFacts, questions: Sequence[Question], asked: Asked) -> dict
         "fit": _fit(shown, found[best]),
         "not_identified": [name for name, row in rows.items() if row["identified"] == "no"],
         "blackboard": blackboard(card, shown, questions[best], takes[best], rows),
-        "warnings": [],
+        "warnings": _warnings(shown, found[best], questions[best], asked),
     }
 
 
@@ -87,8 +95,10 @@ def _parameters(draws: np.ndarray, found: Sequence[Found], odds: np.ndarray, ask
     }
     out = {}
     for name, (values, spread) in rows.items():
-        low, middle, high = np.quantile(values, (_LOW, 0.5, _HIGH))
         told = _identified(name, float(np.std(values)), spread, asked)
+        if name in asked.known:  # held to a fiftieth in the fit, stated as it was given
+            values = np.log([asked.known[name]])
+        low, middle, high = np.quantile(values, (_LOW, 0.5, _HIGH))
         out[name] = {"value": exp(middle), "low": exp(low), "high": exp(high), "identified": told}
     markups = out.pop("markup")
     ends = {k: 1.0 - 1.0 / markups[k] for k in ("value", "low", "high")}
@@ -125,6 +135,14 @@ def _assumptions(questions: Sequence[Question], odds: np.ndarray, asked: Asked) 
             for question, p in zip(questions, odds, strict=True)
         ],
     }
+
+
+def _warnings(shown: Seen, best: Found, question: Question, asked: Asked) -> list[str]:
+    """Return a sentence where even the likeliest model is farther from the card than models err."""
+    off = np.abs(best.lines - np.nan_to_num(shown.lines)) * shown.weight(kind_of(question), asked.noise)
+    if off.max() <= _FAR_OFF:
+        return []
+    return [_CONTRADICTED]
 
 
 def _fit(shown: Seen, best: Found) -> list[dict[str, Any]]:

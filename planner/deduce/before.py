@@ -9,7 +9,7 @@ import numpy as np
 import configs
 
 from ..estimate.question import Question
-from .forward import SLOTS, UNKNOWNS
+from .names import SLOTS, UNKNOWNS
 from .seen import Seen
 
 _SHAPE = "dense-gqa"

@@ -1,7 +1,7 @@
 """What the same card says on a blackboard: one price, one equation, textbook rooflines."""
 
 from collections.abc import Mapping
-from math import log
+from math import exp, log
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from configs.cards import CardFacts
 from ..compiled import program
 from ..estimate.question import Question
 from ..serving.numbers import device_numbers, engine_numbers
+from .infer import LINEARISED
+from .names import DERIVED
 from .seen import Seen
-
-_CARD = "planner.deduce.forward:card"
 
 
 def blackboard(
@@ -46,7 +46,7 @@ def blackboard(
     kv = parameters["kv_bytes_per_token"]["value"]
     x = np.log([n, max(parameters["sparsity"]["value"], 1.05), kv, 8.0, 1.0, 100.0, 100.0, 100.0, 100.0])
     asked = {**given, "machine": ideal}
-    balanced = float(program(_CARD, asked, x)(asked, x)["balanced_context"])
+    balanced = exp(program(LINEARISED, asked, x)(asked, x)["derived"][DERIVED.index("balanced_context")])
     read = kv * balanced / seen.step_tokens
     return out | {
         "kv_bytes_per_token": read,

@@ -17,11 +17,8 @@ from ..serving.curve import instance_of_model
 from ..serving.instance import Instance
 from ..serving.ops import Load
 from ..serving.steady import Lengths, between_tokens_s, entering
+from .names import DERIVED, SLOTS
 
-UNKNOWNS = ("active_params", "sparsity", "kv_bytes_per_token", "chips", "markup")  # and the batch of every slot
-SLOTS = ("standard", "long", "fast", "batch")  # tiers, and contexts beyond the step
-DERIVED = ("decode_mfu", "prefill_mfu", "balanced_context")
-LINES = ("input", "output", "tokens_per_s_per_user")
 _GRID = 25  # batches, 1 to 4,096 in half octaves, along which the balanced one is sought
 _SHARP = 8.0  # of the soft minimum: a batch whose passes are a tenth dearer counts a fifth
 _FASTER = 1.5  # ln of the balanced batch over a fast tier's, roughly: 2.5 times the speed takes 4 to 6 times fewer
@@ -48,15 +45,16 @@ def residuals(given: Mapping[str, Any], x: Float[Array, " 9"], told: Mapping[str
 
 
 def linearised(given: Mapping[str, Any], x: Float[Array, " 9"]) -> dict[str, Array]:
-    """Return `residuals` "r" and logarithms of what follows from ``x`` ("derived", `DERIVED`), and their Jacobians."""
+    """Return `residuals` "r", logarithms of what follows from ``x`` ("derived", `DERIVED`), their Jacobians, and the
+    "lines" of `card`."""
 
-    def both(y: Array) -> tuple[Array, Array]:
-        told = card(given, y)
-        return residuals(given, y, told), jnp.log(jnp.stack([told[name] for name in DERIVED]))
+    def told(y: Array) -> tuple[tuple[Array, Array], dict[str, Array]]:
+        one = card(given, y)
+        out = residuals(given, y, one), jnp.log(jnp.stack([one[name] for name in DERIVED]))
+        return out, {"r": out[0], "derived": out[1], "lines": one["lines"]}
 
-    r, derived = both(x)
-    slopes = jax.jacfwd(both)(x)
-    return {"r": r, "J": slopes[0], "derived": derived, "derived_J": slopes[1], "lines": card(given, x)["lines"]}
+    slopes, values = jax.jacfwd(told, has_aux=True)(x)
+    return {**values, "J": slopes[0], "derived_J": slopes[1]}
 
 
 def card(given: Mapping[str, Any], x: Float[Array, " 9"]) -> dict[str, Array]:
@@ -98,9 +96,10 @@ def card(given: Mapping[str, Any], x: Float[Array, " 9"]) -> dict[str, Array]:
 
 
 def _balanced_context(given: Mapping[str, Any], instance: Instance, lengths: Lengths) -> Array:
-    """Return the context at which reading the cache takes as long as arithmetic, as they grow with full passes."""
+    """Return the context at which reading the cache takes as long as arithmetic, as they grow with full passes,
+    thousands of sequences on every copy."""
     context = jnp.asarray(lengths.mean_context())[0]
-    rows = jnp.asarray([8192.0, 16384.0])
+    rows = jnp.asarray([8192.0, 16384.0]) * instance.layout.dp
     passes = instance.step(Load(rows, context, 0.0 * rows, 1.0, 0.0))
     seconds = {name: jnp.asarray(value) for name, value in passes.seconds(instance.engine).items()}
     multiplied = sum((value for name, value in seconds.items() if multiplies(name)), jnp.zeros(2))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..compiled import program
 
-_LINEARISED = "planner.deduce.forward:linearised"
+LINEARISED = "planner.deduce.forward:linearised"
 _ROUNDS = 60
 _STILL = 1e-7  # gain of a step, in squared standard errors
 _STUCK = 1e9
@@ -54,7 +54,7 @@ def _descend(given: Mapping[str, Any], start: np.ndarray) -> Found:
 
     Levenberg and Marquardt: the damping falls where a step helps and rises where it does not.
     """
-    run = program(_LINEARISED, given, start)
+    run = program(LINEARISED, given, start)
     x, damping = start, 1e-2
     told = run(given, x)
     cost = float(told["r"] @ told["r"])

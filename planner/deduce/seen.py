@@ -7,7 +7,7 @@ import numpy as np
 
 from configs.cards import CardFacts, Price
 
-from .forward import LINES, SLOTS
+from .names import LINES, SLOTS
 
 BEYOND = 5.0  # times where a range of context begins: where one without an end is taken to end, as `price` takes it
 FAST = ("fast", "priority")

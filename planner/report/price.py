@@ -5,15 +5,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ..price.lines import CAUSES
 from ..price.market import RATIOS
-from .parts import table
+from .parts import print_answer, table
 from .units import duration, percent, price, say
 from .verdict import count, figure, ways
 
-_WIDTH = 80
 _LINES = {
     "input": "input",
     "cached_input": "cached input",
@@ -38,23 +36,12 @@ def verdict(answer: dict[str, Any]) -> str:
 
 
 def show(answer: dict[str, Any], console: Console) -> None:
-    """Print the document of `price` as a verdict, tables and warnings, at most 80 columns wide."""
-    width = min(console.width, _WIDTH)
-
-    def tell(thing: Any) -> None:
-        console.print(thing, highlight=False, width=width)
-
-    tell(Text(verdict(answer), "bold"))
-    if answer["status"] != "infeasible":
-        for one in (_lines(answer), _tiers(answer), _steps(answer), _caches(answer), _ratios(answer)):
-            if one is not None:
-                tell("")
-                tell(one)
-        tell("")
-        for lead, line in _reasons(answer):
-            tell(Text.assemble((lead, "bold"), " ", line))
-    for warning in answer["warnings"]:
-        tell(Text.assemble(("Note:", "yellow"), f" {warning[:1].upper()}{warning[1:]}"))
+    """Print the document of `price` as a verdict, tables and warnings."""
+    if answer["status"] == "infeasible":
+        print_answer(console, verdict(answer), [], [], answer)
+        return
+    tables = (_lines(answer), _tiers(answer), _steps(answer), _caches(answer), _ratios(answer))
+    print_answer(console, verdict(answer), tables, _reasons(answer), answer)
 
 
 def _lines(answer: dict[str, Any]) -> Table:

@@ -1,5 +1,7 @@
 """Numbers as people say them aloud."""
 
+from decimal import Decimal
+
 _SCALES = ((1e15, "quadrillion"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
@@ -35,12 +37,12 @@ def duration(value: float) -> str:
 
 
 def price(usd: float) -> str:
-    """Return US dollars as a price list prints them: $132, $1.10, $0.295, $0.0375."""
+    """Return US dollars as a price list prints them: $132, $1.10, $0.295, $0.0375, $0.0000838."""
     if abs(usd) >= 99.95:
         return f"${usd:,.0f}"
     if abs(usd) >= 0.0995:
         return f"${usd:.2f}" if abs(usd) >= 0.9995 else f"${usd:.3f}"
-    return f"${usd:.3g}"
+    return f"${usd:.3g}" if abs(usd) >= 1e-4 or usd == 0.0 else f"${Decimal(f'{usd:.3g}'):f}"  # no exponents
 
 
 def gigabytes(value: float) -> str:

@@ -125,7 +125,7 @@ class Question:
             failures=configs.load_failures(asked.get("failures", FAILURES)),
             usd_per_hour=usd,
             price_basis=basis,
-            pue=asked.get("pue", 1.0),
+            pue=asked.get("pue", configs.load_electricity().pue),
             rollouts=rollouts,
             served=served(asked, chip, rollouts) if rollouts else None,
         )
