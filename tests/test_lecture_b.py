@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from lecture import BOARD, ROOT, SEEN, W, ask, context, decode_s, estimate, ops, run, short
+from lecture import BOARD, CHIP, ROOT, SEEN, W, ask, context, decode_s, estimate, ops, run, short
 
 import configs
 
@@ -16,6 +16,7 @@ SEQUENCES = f"--batch {64 * PER_CHIP} {context(4050)}"
 def test_18_256_experts_over_64_chips_are_4_each():
     layout = estimate(f"{RACK} {SEQUENCES}")["layout"]
     assert layout["experts_per_chip"] == 4.0
+    assert estimate(f"--params 100B --batch 1 {short()}")["layout"]["experts_per_chip"] is None
     code, _, error = run(f"estimate {BOARD} {DEEPSEEK} --dp 72 --ep 72")  # eight of a rack's 72 are spare
     assert code == 2
     assert "--ep = 72 must divide" in error
@@ -72,6 +73,9 @@ def test_23_a_hop_between_racks_takes_less_than_the_layers_inside():
         _, sent = hop_ratio(stages)
         assert sent == pytest.approx(8 * 58 / stages * 2 * 0.75 * 0.94, rel=0.02)
     assert hop_ratio(2)[0] > 20
+    # Eight stages of eight chips stay in the rack: the same hop at the rate inside.
+    near = ops(estimate(f"{DEEPSEEK} --dp 8 --ep 8 --pp 8 --batch 4800 {context(4050)}", SEEN))["pipeline"]
+    assert near["seconds"] == pytest.approx(near["bytes"] / 1.8e12)
     # "Even one layer per rack works": by bytes it does; a start of 10 us per hop makes the two about even.
     assert hop_ratio(61)[1] / 8 > 1.0
     assert 0.8 < hop_ratio(61)[0] < 1.0
@@ -108,7 +112,7 @@ def test_26_training_a_pipeline_has_a_bubble():
 
     def bubble(micro_batches, schedule="1f1b"):
         split = f"--tp 8 --pp 8 --vp 1 --micro-batch 1 --batch-tokens {8192 * micro_batches} --schedule {schedule}"
-        passes = ask(f"train --params 100B --chip h100-sxm --chips 64 --tokens 1T {split}")["passes_s"]
+        passes = ask(f"train --params 100B --chip {CHIP} --chips 64 --tokens 1T {split}")["passes_s"]
         return passes["bubble"] / (passes["forward"] + passes["backward"])
 
     for micro_batches in (8, 64):  # ML wants the smaller batch, systems the larger

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -168,6 +169,12 @@ def test_choices_of_how_to_train_move_the_answer_as_they_should(capsys):
     split = told(capsys, *RUN, "--batch-tokens", "4M", "--tp", "8", "--pp", "2")
     assert (split["layout"]["tp"], split["layout"]["pp"], split["layout"]["dp"]) == (8, 2, 4)
     assert split["tokens_per_s"] <= plain["tokens_per_s"]
+
+
+def test_a_price_without_a_provider_is_told_by_its_source(capsys):
+    own = [str(Path(__file__).parent / "blackboard" / "chip.toml") if word == "h100-sxm" else word for word in RUN]
+    answer = told(capsys, *own, "--batch-tokens", "4M")
+    assert answer["price_basis"].startswith("on-demand, the same: two dollars")
 
 
 def test_experts_that_are_not_balanced_are_slower(capsys):
