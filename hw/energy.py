@@ -57,8 +57,8 @@ class Energy(eqx.Module):
     the peak: they slow down instead, see `least_seconds`.
 
     ``joules_per_hbm_byte`` is the circuit likewise, and explains a third of what decoding draws beyond time and FLOPs:
-    ``overhead_joules_per_hbm_byte``, 1.85 times HBM and cache together, is derived from 33 served loads of eight
-    models on H100 and B200 (ML.ENERGY benchmark 3.0), whose mean power then comes out within 4.6 % (median; 12 % at
+    ``overhead_joules_per_hbm_byte``, 1.85 times HBM and cache together, is derived from 33 served loads of nine
+    models on H100 and B200 (ML.ENERGY benchmark 3.0), whose mean power then comes out within 4.6 % (median; 13 % at
     the 90th percentile). Either chip alone gives the same ratio. Where power was not measured so (TPUs, Trainium,
     Gaudi, Ascend, Apple) none is counted: there decoding may draw up to twice what is said.
 

@@ -21,8 +21,7 @@ ASK = ["optimize", "--lifetime-tokens", "1e15"]
 JUDGE = ["evaluate", "--lifetime-tokens", "1e15", "--params", "20e9", "--chip", "h100-sxm", "--chips-per-replica", "1"]
 KINDS = (
     "chips", "laws", "models", "workloads", "prices", "scenarios", "engines", "batch-laws", "failures", "cards",
-    "storage",
-    "offers",
+    "storage", "offers", "electricity",
 )  # fmt: skip
 
 # The contract's flags and keys.

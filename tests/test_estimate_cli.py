@@ -49,7 +49,7 @@ KEYS = {
          "tpot_s", "ttft_s", "step_s", "e2e_s", "output_tokens_per_s", "output_tokens_per_s_per_chip",
          "input_tokens_per_s", "requests_per_s", "tokens_per_s_per_user", "latency_floor_s", "ideal_batch", "max_batch",
          "max_batch_limit", "bound", "saturated", "goodput", "memory_bytes", "usd_per_mtok", "usd_per_hour",
-         "price_basis", "joules_per_token", "breakdown", "prefill_breakdown", "interval", "curve", "roofline",
+         "price_basis", "joules_per_token", "energy", "breakdown", "prefill_breakdown", "interval", "curve", "roofline",
          "layouts", "disaggregated", "speculation", "warnings"},
     "model": {"id", "name", "params", "active_params", "kv_bytes_per_token"},
     "chip": {"id", "name", "chips", "basis"},
@@ -61,6 +61,10 @@ KEYS = {
     "memory_bytes": {"weights", "kv_cache", "activations", "free", "total"},
     "usd_per_mtok": {"input", "cached_input", "output"},
     "joules_per_token": {"input", "output"},
+    "energy": {"joules_per_token", "joules_per_request", "watts_per_chip", "board_power_fraction", "amortisation",
+               "idle_watts_per_chip", "idle_usd_per_chip_hour", "usd_per_mtok", "usd_per_request", "price_fraction",
+               "pue", "server_ratio", "usd_per_kwh", "co2_g_per_kwh", "basis", "grams_co2_per_mtok",
+               "grams_co2_per_request"},
     "interval": {"tpot_s", "ttft_s", "output_tokens_per_s", "coverage", "basis"},
     "roofline": {"peak_flops_per_s", "hbm_bytes_per_s", "ridge_flops_per_byte", "ops"},
 }  # fmt: skip
@@ -535,6 +539,25 @@ TYPED: dict[str, tuple[list[str], list[str]]] = {
     ),
     "half a draft": ([*ASK, "--draft-tokens", "1.5", "--accept-tokens", "1"], ["--draft-tokens = 1.5", "whole number"]),
     "free chips": ([*ASK, "--chip-usd-per-hour", "0"], ["--chip-usd-per-hour = 0", "0.001 to 1000"]),
+    # energy
+    "percent for a ratio": ([*ASK, "--pue", "115"], ["--pue = 115", "1 to 5", "building's power"]),
+    "a building that gives power": ([*ASK, "--pue", "0.9"], ["--pue = 0.9", "1 to 5"]),
+    "PUE in words": ([*ASK, "--pue", "good"], ["--pue = 'good'", "not a number"]),
+    "PUE without a value": ([*ASK, "--pue"], ["--pue needs a value"]),
+    "a server below its boards": ([*ASK, "--server-ratio", "0.5"], ["--server-ratio = 0.5", "1 to 5"]),
+    "cents for dollars": ([*ASK, "--usd-per-kwh", "8"], ["--usd-per-kwh = 8", "0 to 2", "US dollars per kWh"]),
+    "paid to draw": ([*ASK, "--usd-per-kwh", "-0.01"], ["--usd-per-kwh = -0.01", "0 to 2"]),
+    "a price with its unit": ([*ASK, "--usd-per-kwh", "0.08/kWh"], ["--usd-per-kwh", "not a number"]),
+    "tonnes for grams": ([*ASK, "--co2-g-per-kwh", "4e5"], ["--co2-g-per-kwh = 4e5", "0 to 2000", "grams"]),
+    "carbon below nothing": ([*ASK, "--co2-g-per-kwh=-1"], ["--co2-g-per-kwh = -1", "0 to 2000"]),
+    "a grid for a number": ([*ASK, "--co2-g-per-kwh", "france"], ["--co2-g-per-kwh = 'france'", "not a number"]),
+    "no number at all": ([*ASK, "--co2-g-per-kwh", "nan"], ["--co2-g-per-kwh = 'nan'", "not a number"]),
+    "mistyped grid": ([*ASK, "--grid", "frnace"], ["unknown grid 'frnace'", "did you mean 'france'?"]),
+    "unlike any grid": ([*ASK, "--grid", "xyz"], ["unknown grid 'xyz'", "the grids are world, australia"]),
+    "empty grid": ([*ASK, "--grid", ""], ["--grid is empty"]),
+    "two intensities": (
+        [*ASK, "--grid", "france", "--co2-g-per-kwh", "44"], ["--co2-g-per-kwh", "--grid", "exclude each other"],
+    ),
     # words
     "mistyped flag": ([*ASK, "--inputs-tokens", "1"], ["'--inputs-tokens'", "did you mean '--input-tokens'?"]),
     "flag of optimize": ([*ASK, "--lifetime-tokens", "1e15"], ["'--lifetime-tokens'"]),
@@ -566,6 +589,9 @@ SCENARIOS: dict[str, tuple[str, list[str]]] = {
     "a value out of range": ("model = 'yi-34b'\nbatch = -1\n", ["mine.toml", "batch = -1", "1 to 1e+09"]),
     "an unknown precision": ("model = 'yi-34b'\nprecision = 'fp88'\n", ["mine.toml", "'fp88'", "bf16, fp8"]),
     "not TOML": ("model == 'yi-34b'\n", ["mine.toml", "not valid TOML"]),
+    "a grid that is a number": ("model = 'yi-34b'\ngrid = 44\n", ["mine.toml", "grid = 44", "non-empty string"]),
+    "a PUE in per cent": ("model = 'yi-34b'\npue = 115\n", ["mine.toml", "pue = 115", "1 to 5"]),
+    "an unknown grid": ("model = 'yi-34b'\nchip = 'l4'\ngrid = 'mars'\n", ["unknown grid 'mars'"]),
     "two loads": (
         "model = 'yi-34b'\nchip = 'h100-sxm'\nbatch = 8\nconcurrency = 8\n", ["--batch", "--concurrency", "exclude"],
     ),
@@ -616,7 +642,7 @@ def test_chips_that_no_layout_uses_are_refused_or_infeasible(chips, run):
 def test_help_names_every_flag_of_the_contract(run):
     code, out, _ = run(["estimate", "--help"])
     assert code == 0
-    said = set(re.findall(r"(?<![\w-])--([a-z][a-z-]*)", out))
+    said = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", out))
     assert said >= {name.replace("_", "-") for name in configs.ESTIMATE_SETTINGS}
     assert said >= {"json", "save", "scenario", "plot", "disaggregated", "help"}
     assert "None" not in out

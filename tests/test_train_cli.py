@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_the_document_adds_up(capsys):
     assert answer["days"] == pytest.approx(busy / answer["goodput"]["fraction"], rel=1e-9)
     assert answer["chip_hours"] == pytest.approx(64 * 24 * answer["days"], rel=1e-9)
     assert answer["usd"] == pytest.approx(answer["chip_hours"] * answer["usd_per_hour"], rel=1e-9)
-    assert answer["joules"] == pytest.approx(answer["chip_hours"] * 3600 * 700.0, rel=1e-9)
+    assert answer["joules"] == pytest.approx(answer["chip_hours"] * 3600 * 700.0 * answer["pue"], rel=1e-9)
     layout = answer["layout"]
     assert layout["tp"] * layout["pp"] * layout["cp"] * layout["dp"] == 64
     assert answer["micro_batches"] * layout["dp"] * layout["micro_batch"] == answer["batch_sequences"]
@@ -160,13 +161,20 @@ def test_choices_of_how_to_train_move_the_answer_as_they_should(capsys):
     assert narrow["mfu_peak"] == "fp8"
     cheap = told(capsys, *RUN, "--batch-tokens", "4M", "--chip-usd-per-hour", "1.5")
     assert cheap["usd"] == pytest.approx(1.5 * plain["chip_hours"], rel=1e-9)
-    building = told(capsys, *RUN, "--batch-tokens", "4M", "--pue", "1.2")
-    assert building["joules"] == pytest.approx(1.2 * plain["joules"], rel=1e-9)
+    boards = told(capsys, *RUN, "--batch-tokens", "4M", "--pue", "1")
+    assert plain["joules"] == pytest.approx(configs.load_electricity().pue * boards["joules"], rel=1e-9)
+    assert plain["pue"] == configs.load_electricity().pue
     backwards = told(capsys, *RUN, "--batch-tokens", "4M", "--reversible")
     assert backwards["memory_bytes"]["activations"] < again["memory_bytes"]["activations"]
     split = told(capsys, *RUN, "--batch-tokens", "4M", "--tp", "8", "--pp", "2")
     assert (split["layout"]["tp"], split["layout"]["pp"], split["layout"]["dp"]) == (8, 2, 4)
     assert split["tokens_per_s"] <= plain["tokens_per_s"]
+
+
+def test_a_price_without_a_provider_is_told_by_its_source(capsys):
+    own = [str(Path(__file__).parent / "blackboard" / "chip.toml") if word == "h100-sxm" else word for word in RUN]
+    answer = told(capsys, *own, "--batch-tokens", "4M")
+    assert answer["price_basis"].startswith("on-demand, the same: two dollars")
 
 
 def test_experts_that_are_not_balanced_are_slower(capsys):

@@ -1,4 +1,4 @@
-"""Reinforcement learning beside a training run: its bill and the rule of equal costs, by hand and by the lecture."""
+"""Reinforcement learning beside a training run: its bill and the rule of equal costs, by hand."""
 
 import json
 import math
@@ -17,7 +17,6 @@ from planner.train.answer import train
 from planner.train.asked import BUSY_FRACTION, Asked
 from planner.train.generation import Generation, fastest
 from planner.train.question import Question
-from planner.training.rollouts import TokenCosts
 
 CHIPS = 16
 RUN = {"model": "llama-3.1-8b", "chip": "h100-sxm", "chips": CHIPS, "tokens": 1e12}
@@ -53,7 +52,7 @@ def documents(question: Question, generation: Generation, run: dict[str, Any], *
     return rollouts.documents(replace(question.rollouts, **changed), question.model, generation, run)
 
 
-def lecture_run(question: Question, generation: Generation, efficiency: float) -> dict[str, Any]:
+def run_of(question: Question, generation: Generation, efficiency: float) -> dict[str, Any]:
     """A run without failures that trains 1 / e times as fast as ``generation`` decodes."""
     assert question.rollouts is not None
     flops = rollouts.forward_flops(question.model, question.rollouts)
@@ -63,38 +62,10 @@ def lecture_run(question: Question, generation: Generation, efficiency: float) -
             "joules": hours * 7e2, "usd_per_hour": 2.0}  # fmt: skip
 
 
-# The lecture, items 33 to 36: e = 0.3
-
-
-def test_lecture_factors(question, generation):
-    """Item 34: beta = 0.333 / 0.3; alpha 1.1 if a rollout is only generated, at most 3.3 if all of it is trained on.
-
-    The lecture charges training at the efficiency of decoding; by parts it runs at its own: 1 + 1.1.
-    """
-    run = lecture_run(question, generation, 0.3)
-    plain = {"busy_fraction": 1.0, "scoring_passes": 0.0}
-    never = documents(question, generation, run, trained_fraction=0.0, **plain)["equal_cost"]
-    always = documents(question, generation, run, trained_fraction=1.0, **plain)["equal_cost"]
-    assert never["decode_efficiency"] == pytest.approx(0.3, rel=1e-12)
-    assert never["beta"] == pytest.approx(1 / 0.9, rel=1e-12)
-    assert never["alpha"] == pytest.approx(float(TokenCosts.of_flops(8e9, 0.0, 0.3).alpha()), rel=1e-12)
-    assert always["alpha"] == pytest.approx(1.0 + 1 / 0.9, rel=1e-12)
-    assert 1.1 < never["alpha"] < always["alpha"] < float(TokenCosts.of_flops(8e9, 1.0, 0.3).alpha())
-    assert float(TokenCosts.of_flops(8e9, 1.0, 0.3).alpha()) == pytest.approx(10 / 3, rel=1e-12)
-
-
-def test_lecture_tokens(question, generation):
-    """Items 35 and 36: 2.6e14 tokens served go with as many to pre-train, times beta and the chance of use."""
-    run = lecture_run(question, generation, 0.3)
-    beside = documents(question, generation, run, inference_tokens=2.6e14, used_probability=0.25)["equal_cost"]
-    assert beside["beside_inference"]["pretraining"] == pytest.approx(0.25 * 2.6e14 / 0.9, rel=1e-12)
-    assert beside["beside_inference"]["inference"] == pytest.approx(0.25 * 2.6e14, rel=1e-12)
-
-
 @given(st.floats(0.05, 3.0), st.floats(0.1, 1.0), st.floats(0.0, 8.0), st.floats(0.0, 1.0))
 def test_alpha_by_hand(question, generation, efficiency, busy, passes, trained):
     """In thirds of pre-training: one for generating over its efficiency and busy share, one a pass, three to train."""
-    run = lecture_run(question, generation, efficiency)
+    run = run_of(question, generation, efficiency)
     changed = {"busy_fraction": busy, "scoring_passes": passes, "trained_fraction": trained}
     found = documents(question, generation, run, **changed)["equal_cost"]
     assert found["alpha"] == pytest.approx((1 / (efficiency * busy) + passes + 3 * trained) / 3, rel=1e-12)
@@ -125,7 +96,7 @@ def test_totals_add_up(answer):
         assert found["total"][unit] == pytest.approx(parts, rel=1e-12)
     assert found["total"]["usd"] == pytest.approx(found["total"]["chip_hours"] * answer["usd_per_hour"], rel=1e-12)
     assert found["total"]["joules"] == pytest.approx(
-        found["total"]["chip_hours"] * 3600 * configs.load_chip("h100-sxm").power_w, rel=1e-9
+        found["total"]["chip_hours"] * 3600 * configs.load_chip("h100-sxm").power_w * answer["pue"], rel=1e-9
     )
 
 

@@ -28,8 +28,10 @@ def price(asked: dict[str, Any]) -> dict[str, Any]:
     from ..price.answer import price as answer_of
     from ..report.price import verdict
 
+    question = Question.of(given)
+    steps = _beyond(steps, sum(question.lengths[::2]), "context_steps" in given)
     wanted = Asked(tiers_asked(given), given.get("margin", 0.0), steps, storage)
-    answer = answer_of(Question.of(given), wanted, sized(given))
+    answer = answer_of(question, wanted, sized(given))
     if answer["status"] != "infeasible":
         answer["message"] = verdict(answer)
     return answer
@@ -53,11 +55,23 @@ def _steps(text: str) -> tuple[float, ...]:
     return tuple(out)
 
 
+def _beyond(steps: tuple[float, ...], tokens: float, given: bool) -> tuple[float, ...]:
+    """Return the ``steps`` that lie beyond the ``tokens`` of the card's own requests; all must where they are given."""
+    if given and steps and steps[0] <= tokens:
+        raise InputError(
+            f"--context-steps = {steps[0]:,.0f} must be above the {tokens:,.0f} tokens of --input-tokens and "
+            "--output-tokens, whose prices hold up to there"
+        )
+    return tuple(step for step in steps if step > tokens)
+
+
 def _storage(text: str) -> tuple[str, ...]:
     """Return the kinds of storage in ``text``, each of them known; "none" for HBM alone."""
     if text.strip() == "none":
         return ()
     names = tuple(name.strip() for name in text.split(","))
-    for name in names:
-        configs.load_storage(name)
+    ids = [configs.load_storage(name).id for name in names]
+    for name in ids:
+        if ids.count(name) > 1:
+            raise InputError(f"--storage = '{configs.shown(text)}' names {name} twice")
     return names

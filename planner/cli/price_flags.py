@@ -26,7 +26,9 @@ class Price(Tiered):
     context_steps: Annotated[
         str | None,
         _flag(
-            "Lengths of context from which other prices hold, comma-separated, or none (default 200k).", "TOKENS,..."
+            "Lengths of context from which other prices hold, comma-separated, or none (default 200k, where requests "
+            "are shorter).",
+            "TOKENS,...",
         ),
     ] = None
     storage: Annotated[

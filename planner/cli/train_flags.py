@@ -86,7 +86,7 @@ class Train(OneModel):
         str | None, _flag("How often chips fail: an id of `list failures` or a TOML file (default llama-3).", "ID")
     ] = None
     pue: Annotated[
-        float | None, _flag("Power of the building over that of the chips' boards (default 1: at the board).", "RATIO")
+        float | None, _flag("Power of the building over that of its servers (default 1.15; 1: boards alone).", "RATIO")
     ] = None
     rollout_tokens: Annotated[
         float | None, _flag("Also cost reinforcement learning: tokens generated in it, such as 1T.", "TOKENS")

@@ -10,6 +10,7 @@ from .cost import output_usd_per_mtok, prices
 from .disaggregate import disaggregated
 from .energy import doubts, energy, requests_per_s
 from .infeasible import refuse
+from .layouts import experts_of
 from .parts import breakdown, floor_s, ideal_batch, roofline, widest
 from .point import Point, batch_for, evaluate, rank, within
 from .question import Question
@@ -65,11 +66,21 @@ def described(question: Question, schema: str) -> dict[str, Any]:
 def _head(question: Question, split: Any, ranking: list[dict[str, Any]]) -> dict[str, Any]:
     out = described(question, "estimate/1")
     out["chip"]["chips"] = split.chips
-    return out | {
-        "layout": {**split._asdict(), "chosen": not question.split_given and len(question.splits) > 1},
-        "load": question.load,
-        "layouts": [{k: v for k, v in row.items() if k != "kept"} for row in ranking[:_SHOWN_LAYOUTS]],
-    }
+    experts = experts_of(question.model)
+    return (
+        out
+        | {
+            "layout": {
+                **split._asdict(),
+                "chosen": not question.split_given and len(question.splits) > 1,
+                "experts_per_chip": experts / (split.tp * split.dp)
+                if experts
+                else None,  # in weights: they may be split
+            },
+            "load": question.load,
+            "layouts": [{k: v for k, v in row.items() if k != "kept"} for row in ranking[:_SHOWN_LAYOUTS]],
+        }
+    )
 
 
 def _body(question: Question, point: Point) -> dict[str, Any]:

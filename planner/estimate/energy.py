@@ -28,8 +28,8 @@ def energy(question: Question, point: Point, full: Point, usd_per_request: float
     the parts of a request add up to its share of what the replica draws. ``full`` is the point of the largest batch,
     ``usd_per_request`` what the chips' rent comes to (None: unknown).
 
-    Of 32 served loads of eight models on H100 and B200 (github.com/ml-energy/leaderboard, version 3.0, vLLM), joules
-    per token came out within 6 % (median; 15 % at the 90th percentile), times as predicted. One number was fitted to
+    Of 37 served loads of nine models on H100 and B200 (github.com/ml-energy/leaderboard, version 3.0, vLLM), joules
+    per token came out within 6 % (median; 14 % at the 90th percentile), times as predicted. One number was fitted to
     them, `hw.energy.Energy.overhead_joules_per_hbm_byte`; without it all were a third too low.
     """
     input_tokens, cached, output_tokens = question.lengths

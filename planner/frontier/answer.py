@@ -6,10 +6,10 @@ from typing import Any
 from ..estimate.answer import described
 from ..estimate.cost import price_basis
 from ..estimate.infeasible import above, too_large
-from ..estimate.point import Point, evaluate
+from ..estimate.point import SCAN_BATCHES, Point, evaluate
 from ..estimate.question import Question
 from ..estimate.trust import interval, warnings
-from .curve import Points, Spot, curve, larger, replicas
+from .curve import Points, Spot, curve, larger, points, replicas
 from .limits import limits, usd_per_mtok
 from .tiers import Asked, Tier, mix, tiers
 
@@ -22,10 +22,15 @@ def considered(question: Question, sized: bool) -> tuple[Question, Points]:
     if not sized:
         question = replace(question, splits=replicas(question), split_given=False)
     found = curve(question)
-    while not sized and not len(found.batch) and (more := larger(question)):
+    while not sized and not holds(found) and (more := larger(question)):
         question = replace(question, splits=more)
         found = curve(question)
     return question, found
+
+
+def holds(found: Points) -> bool:
+    """Say whether any replica holds the model and one sequence, however long that takes."""
+    return bool((found.most >= 1.0).any())
 
 
 def frontier(question: Question, asked: Asked, sized: bool = False) -> dict[str, Any]:
@@ -44,9 +49,9 @@ def frontier(question: Question, asked: Asked, sized: bool = False) -> dict[str,
         "tiers": [tier_row(question, tier, chosen[1]) for tier in chosen],
         "mix": mix(question, found, chosen, asked),
         "limits": limits(question, best, point),
-        "schedule": _schedule(point.at("step_s")),
+        "schedule": _schedule(question, point, standard),
         "smallest_efficient": _smallest(question, standard),
-        "interval": interval(question, point),
+        "interval": _interval(question, point, standard),
         "price_basis": price_basis(question),
         "layouts_tried": len(question.splits),
         "warnings": warnings(question, point) + _notes(chosen, asked),
@@ -72,12 +77,13 @@ def row(question: Question, spot: Spot) -> dict[str, Any]:
 def tier_row(question: Question, tier: Tier, standard: Tier) -> dict[str, Any]:
     """Return a tier beside the standard one: multiples of its speed and prices, idle time of each own fleet included.
 
-    ``worth_above_usd_per_hour``: what an hour of waiting must cost for the faster of the two to be the cheaper.
+    ``worth_above_usd_per_hour``: what an hour of waiting must cost for the faster of the two to be the cheaper; None
+    where none costs more and takes less.
     """
     own, other = tier.seconds(question), standard.seconds(question)
     paid = usd_per_mtok(question, own["request"] - other["request"])
     waited = question.lengths[2] * (standard.spot.tpot_s - tier.spot.tpot_s) + standard.spot.ttft_s - tier.spot.ttft_s
-    worth = None if paid is None or waited == 0.0 else 3600.0 * 1e-6 * paid / waited
+    worth = None if paid is None or paid * waited <= 0.0 else 3600.0 * 1e-6 * paid / waited
     return {
         "name": tier.name,
         "speedup": standard.spot.tpot_s / tier.spot.tpot_s,
@@ -90,9 +96,21 @@ def tier_row(question: Question, tier: Tier, standard: Tier) -> dict[str, Any]:
     }
 
 
-def _schedule(step_s: float) -> dict[str, float]:
-    """Return when passes leave: one who just misses a pass waits for the next, and has its token after one more."""
-    return {"interval_s": step_s, "worst_wait_s": step_s, "worst_latency_s": 2.0 * step_s}
+def _schedule(question: Question, point: Point, standard: Spot) -> dict[str, float]:
+    """Return when passes leave: one who just misses a pass waits for the next, and has its token after one more.
+
+    Stages of a pipeline lead a pass each.
+    """
+    step_s = standard.pass_s * point.tokens_per_step if question.disaggregated else point.at("step_s")
+    every = step_s / point.split.pp
+    return {"interval_s": every, "worst_wait_s": every, "worst_latency_s": every + step_s}
+
+
+def _interval(question: Question, point: Point, standard: Spot) -> dict[str, Any]:
+    """Return the standard tier's interval: in proportion where prompts on chips of their own make it faster."""
+    out = interval(question, point)
+    out["tpot_s"] = [x * standard.tpot_s / point.at("tpot_s") for x in out["tpot_s"]]
+    return out
 
 
 def _smallest(question: Question, spot: Spot) -> dict[str, Any]:
@@ -115,8 +133,8 @@ def refused(question: Question, found: Points) -> dict[str, Any]:
 
 
 def _nothing(question: Question, point: Point) -> dict[str, Any]:
-    free = curve(replace(question, limits={}))
-    if not len(free.batch):
+    free = points(replace(question, limits={}), question.splits, SCAN_BATCHES)
+    if not holds(free):
         return too_large(question, point)
     limit, least = question.limits["ttft_s"], float(free.ttft_s.min())
     return {

@@ -37,8 +37,9 @@ class Points:
     """Operating points, one per entry of arrays of one length.
 
     ``pass_s`` is the time per token where no prompts share the passes. ``output_s`` and ``input_s`` are costs in
-    chip-seconds, of an output token in passes that only decode and of a new input token: see `planner.estimate.cost`.
-    ``split`` counts in ``splits``, of which each runs ``most`` sequences at once.
+    chip-seconds, of an output token in passes that only decode and of a new input token (see `planner.estimate.cost`).
+    Points are compared by the first: a replica that decodes cheaply may be a dear one for prompts, whose cost is told
+    beside. ``split`` counts in ``splits``, of which each runs ``most`` sequences at once.
     """
 
     splits: tuple[Split, ...]
@@ -63,14 +64,14 @@ class Points:
         return Spot(self.splits[self.split[i]], **rest)
 
     def pareto(self) -> "Points":
-        """Return the points that none beats in both time per token and cost per output token, fastest first."""
+        """Return the points that none beats in both time per token and cost, fastest first."""
         order = np.lexsort((self.output_s, self.tpot_s))
         cost = self.output_s[order]
         before = np.concatenate([[np.inf], np.minimum.accumulate(cost)[:-1]])
         return self.pick(order[cost < before])
 
     def least_cost(self, tpot_s: np.ndarray) -> np.ndarray:
-        """Return the least cost per output token among points that are at least as fast; infinite where none is."""
+        """Return the least cost among points that are at least as fast; infinite where none is."""
         best = self.pareto()
         at = np.searchsorted(best.tpot_s, tpot_s, side="right") - 1
         return np.where(at >= 0, best.output_s[np.maximum(at, 0)], np.inf)
@@ -96,19 +97,30 @@ def larger(question: Question) -> tuple[Split, ...]:
 def curve(question: Question) -> Points:
     """Return every operating point looked at that runs and keeps the question's time to first token.
 
-    All layouts are timed at half octaves of the batch; those near the best then at up to 132 whole batches each and
-    at the most that fit.
+    All layouts are timed at half octaves of the batch; those near the best then at up to 132 whole batches, up to 9 %
+    apart, and at the most that fit.
     """
     coarse = points(question, question.splits, SCAN_BATCHES)
     if not len(coarse.batch):
         return coarse
     close = coarse.output_s <= _NEAR * coarse.least_cost(_NEAR * coarse.tpot_s)
+    close |= coarse.tpot_s == coarse.tpot_s.min()  # a little speed at many times the cost is an end of the curve too
     over = coarse.output_s / coarse.least_cost(coarse.tpot_s)
     near = sorted(set(coarse.split[close].tolist()), key=lambda i: float(over[coarse.split == i].min()))
     near = near[:_SHORTLIST]
     most = coarse.most[near]
-    batches = np.concatenate([np.geomspace(1.0, most.max(), _FINE), most])
+    batches = np.concatenate([_round(np.geomspace(1.0, most.max(), _FINE)), most])
     return points(question, [question.splits[i] for i in near], np.unique(np.floor(batches)))
+
+
+def _round(batches: np.ndarray) -> np.ndarray:
+    """Return for each of rising ``batches`` the whole one, beyond the last, that most powers of two divide: tiles of
+    kernels are full there, so that one more costs most."""
+    edges = np.unique(np.floor(batches))
+    powers = 2.0 ** np.arange(np.log2(edges[-1]) + 1.0)[::-1]
+    whole = edges[1:, None] // powers * powers
+    first = np.argmax(whole > edges[:-1, None], axis=1)
+    return np.concatenate([edges[:1], np.take_along_axis(whole, first[:, None], 1)[:, 0]])
 
 
 def points(question: Question, splits: Sequence[Split], batches: np.ndarray) -> Points:
@@ -123,11 +135,14 @@ def points(question: Question, splits: Sequence[Split], batches: np.ndarray) -> 
     most = np.array([min(one.values()) for one in limits])
     chips, stages = (np.array([getattr(s, k) for s in splits], float)[:, None] for k in ("chips", "pp"))
     input_tokens, cached, _ = question.lengths
+    new = max(input_tokens - cached, 1.0)
     per_step = question.speculation[1] if question.speculation else 1.0
     runs = batches <= most[:, None]
     runs[:, 1:] &= batches[1:] > batches[:-1]  # what filled the last part up
     if "ttft_s" in question.limits:
         runs &= told["ttft_s"] <= question.limits["ttft_s"]
+    output_s = chips * told["plain_s"] / (batches * per_step)
+    input_s = chips / stages * told["prompt_s"] / new
     return Points(
         splits=tuple(splits),
         most=most,
@@ -136,7 +151,7 @@ def points(question: Question, splits: Sequence[Split], batches: np.ndarray) -> 
         tpot_s=(told["plain_s"] / per_step if question.disaggregated else told["tpot_s"])[runs],
         pass_s=(told["plain_s"] / per_step)[runs],
         ttft_s=told["ttft_s"][runs],
-        output_s=(chips * told["plain_s"] / (batches * per_step))[runs],
-        input_s=(chips / stages * told["prompt_s"] / max(input_tokens - cached, 1.0))[runs],
+        output_s=output_s[runs],
+        input_s=input_s[runs],
         output_tokens_per_s=told["output_tokens_per_s"][runs],
     )

@@ -12,6 +12,9 @@ from ..estimate.question import Question
 from .curve import Points
 
 _DECODE = "decode attention"
+_READING = (_DECODE, "indexer")
+_CONTEXTS = (1.5, 1e8)  # tokens, as long as a request may be
+_HALVINGS = 12  # to half a per cent; between, reading grows by a line
 
 
 def limits(question: Question, best: Points, standard: Point) -> dict[str, Any]:
@@ -95,13 +98,23 @@ def ideal_batches(question: Question, point: Point) -> dict[str, float | None]:
 def balanced_context(question: Question, point: Point) -> float | None:
     """Return the context at which reading a sequence's cache takes as long as arithmetic with the weights for it.
 
-    Both as one more sequence adds them to a full pass; the cache's time is taken to grow with the context, as it does
-    where every layer attends to all of it. None for a model without a cache.
+    Both as one more sequence adds them to a full pass. The context is sought, for windows and sparse attention read
+    less of longer ones. None without a cache, and where reading never takes as long, up to a hundred million tokens.
     """
-    told = point.told["plain"]["seconds"]
-    if _DECODE not in told:
+    if _DECODE not in point.told["plain"]["seconds"]:
         return None
-    weights = sum(_slope(point, name) for name in told if multiplies(name))
-    input_tokens, _, output_tokens = point.lengths
-    per_token = _slope(point, _DECODE) / (input_tokens + 0.5 * output_tokens)
-    return weights / per_token if per_token > 0.0 else None
+    weights = sum(_slope(point, name) for name in point.told["plain"]["seconds"] if multiplies(name))
+
+    def over(context: float) -> float:
+        at = evaluate(question, point.split, point.batch, (context - 0.5, 0.0, 1.0))  # half of the answer is seen
+        return sum(_slope(at, name) for name in _READING if name in at.told["plain"]["seconds"]) / weights - 1.0
+
+    low, high = _CONTEXTS
+    below, above = over(low), over(high)
+    if above < 0.0:
+        return None
+    for _ in range(_HALVINGS):
+        middle = (low * high) ** 0.5
+        found = over(middle)
+        low, below, high, above = (middle, found, high, above) if found < 0.0 else (low, below, middle, found)
+    return low + (high - low) * below / (below - above) if below < 0.0 else low

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from ..estimate.layouts import Split
 from ..estimate.question import Question
 from .curve import Points, Spot, points
 
-_NEIGHBOURS = 33  # whole batches looked at between two of the curve
+_NEIGHBOURS = 33  # whole batches timed at once between two of the curve
+_STEP = 1.1  # from the last batch of the curve to beyond the next, where the time to first token hides that
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,11 @@ class Tier:
         """Return chip-seconds per "input" and "output" token and per "request", idle time of the own fleet included."""
         input_tokens, cached, output_tokens = question.lengths
         spot, new = self.spot, max(input_tokens - cached, 1.0)
-        request = new * spot.input_s + output_tokens * spot.output_s
-        found = {"input": spot.input_s, "output": spot.output_s, "request": request}
+        found = {
+            "input": spot.input_s,
+            "output": spot.output_s,
+            "request": new * spot.input_s + output_tokens * spot.output_s,
+        }
         return {name: self.spare * value for name, value in found.items()}
 
 
@@ -58,49 +63,67 @@ def tiers(question: Question, curve: Points, asked: Asked) -> list[Tier] | None:
     return [
         Tier("fast", fast, asked.peak_to_mean),
         Tier("standard", standard, asked.peak_to_mean),
-        Tier("batch", best.at(-1), 1.0),
+        Tier("batch", min(best.at(-1), standard, key=_cost), 1.0),
     ]
 
 
 def within(question: Question, curve: Points, tpot_s: float) -> Spot:
-    """Return the cheapest point of at most ``tpot_s``, to the whole batch: between two of the curve all are timed."""
+    """Return the cheapest point of at most ``tpot_s``, to the whole batch: between two of the curve, on every replica
+    that may be the cheapest, the last that keeps it is sought."""
     best = curve.pareto()
-    i = int(np.searchsorted(best.tpot_s, tpot_s, side="right")) - 1
-    found = [best.at(i)]
-    for split in {int(best.split[j]) for j in (i, min(i + 1, len(best.split) - 1))}:
-        own = curve.pick(curve.split == split)
-        kept = own.batch[own.tpot_s <= tpot_s]
-        beyond = own.batch[own.tpot_s > tpot_s]
-        if len(kept) and len(beyond) and (beyond > kept.max()).any():
-            between = np.linspace(kept.max(), beyond[beyond > kept.max()].min(), _NEIGHBOURS)
-            near = points(question, [curve.splits[split]], np.unique(np.floor(between)))
-            near = near.pick(near.tpot_s <= tpot_s)
-            found += [near.at(k) for k in range(len(near.batch))]
-    return min(found, key=lambda spot: spot.output_s)
+    found = [best.at(int(np.searchsorted(best.tpot_s, tpot_s, side="right")) - 1)]
+    for i in np.unique(curve.split[curve.tpot_s <= tpot_s]):
+        own = curve.pick(curve.split == i)
+        low = float(own.batch[own.tpot_s <= tpot_s].max())
+        most = float(curve.most[i])
+        high = float(min(own.batch[own.batch > low], default=np.floor(min(most, _STEP * low)) + 1.0))
+        if own.output_s[own.batch <= high].min() <= found[0].output_s:
+            found += _between(question, curve.splits[i], low, high, tpot_s)
+    return min(found, key=_cost)
+
+
+def _between(question: Question, split: Split, low: float, high: float, tpot_s: float) -> list[Spot]:
+    """Return points of at most ``tpot_s`` from batch ``low``, which keeps it, to the last below ``high`` that does."""
+    found = []
+    while high - low > 1.0:
+        batches = np.unique(np.floor(np.linspace(low, high, _NEIGHBOURS)))
+        near = points(question, [split], batches)
+        near = near.pick(near.tpot_s <= tpot_s)
+        found += [near.at(k) for k in range(len(near.batch))]
+        low = float(near.batch.max(initial=low))
+        high = float(min(batches[batches > low], default=low))
+    return found
+
+
+def _cost(spot: Spot) -> float:
+    return spot.output_s
 
 
 def mix(question: Question, curve: Points, found: list[Tier], asked: Asked) -> dict[str, Any]:
     """Return what the tiers cost on one fleet, where batch work fills the troughs of what cannot wait.
 
-    The fleet is sized for the peak of fast and standard; it grows only for batch work that the troughs do not hold
-    (all of it within a day, whatever the day's shape). Batch runs on the standard tier's replicas, for nothing is
-    loaded anew, at their cheapest batch. A price of batch that nobody can complain of lies between what it adds to the
-    fleet and what it would cost alone (Faulhaber 1975, American Economic Review 65(5), Cross-Subsidization);
-    "proportional" shares the fleet by work, as far as that is not above. Multiples are of the standard tier alone, for
-    whole requests.
+    The fleet is sized for the peak of fast and standard. In its troughs batch runs on the standard tier's replicas, for
+    nothing is loaded anew, at their cheapest batch; what the troughs do not hold (all of it within a day, whatever the
+    day's shape) runs beside them as batch alone would. A price of batch that nobody can complain of lies between what
+    it adds to the fleet and what it would cost alone (Faulhaber 1975, American Economic Review 65(5),
+    Cross-Subsidization); "proportional" shares the fleet by work, as far as that is not above. Multiples are of the
+    standard tier alone, for whole requests.
     """
     fast, standard, batch = (tier.seconds(question)["request"] for tier in found)
     fast, standard = fast / found[0].spare, standard / found[1].spare
     replica = found[1].spot.split
-    shared = curve.pick(np.array([curve.splits[i] == replica for i in curve.split])).pareto().at(-1)
+    own = curve.pick(np.array([curve.splits[i] == replica for i in curve.split])).pareto().at(-1)
+    shared = min(own, found[1].spot, key=_cost)
     filling = Tier("batch", shared, 1.0).seconds(question)["request"]
     urgent = asked.fast_share * fast + (1.0 - asked.fast_share) * standard
-    trough = (asked.peak_to_mean - 1.0) * urgent / filling
+    trough = (asked.peak_to_mean - 1.0) * urgent / filling  # batch requests that fit beside one that cannot wait
     share = trough / (1.0 + trough) if asked.batch_share is None else asked.batch_share
-    peak, work = (1.0 - share) * urgent * asked.peak_to_mean, (1.0 - share) * urgent + share * filling
-    fleet, alone = max(peak, work), standard * asked.peak_to_mean
-    least = (fleet - peak) / share if share > 0.0 else 0.0
-    even = min(fleet / work * filling, batch)  # who would pay more than alone would rather be alone
+    held = min(share, (1.0 - share) * trough)
+    peak, beside = (1.0 - share) * urgent * asked.peak_to_mean, (share - held) * batch
+    fleet, work = peak + beside, (1.0 - share) * urgent + held * filling + beside
+    alone = standard * asked.peak_to_mean
+    least, each = (beside / share, (held * filling + beside) / share) if share > 0.0 else (0.0, filling)
+    even = min(fleet / work * each, batch)  # who would pay more than alone would rather be alone
     multiples = {"least": least / alone, "proportional": even / alone, "most": batch / alone}
     rest = (fleet - share * even) / ((1.0 - share) * urgent * alone)  # what the others pay for their work
     return {

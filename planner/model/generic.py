@@ -1,6 +1,6 @@
 """A typical transformer of a given size, for models known by their parameter counts alone."""
 
-from math import inf, log2
+from math import ceil, inf, log2
 from typing import Any
 
 import configs
@@ -10,6 +10,7 @@ _SHAPE = "dense-gqa"
 HEAD_DIM = 128.0  # every public dense model of 7B and more among the model facts
 VOCABULARY = 128256.0  # the Llama 3 tokenizer, arXiv:2407.21783, section 3.2
 FIXED_SHARE = 0.7  # of the active parameters may be embeddings and attention; public models have 0.2 to 0.5
+_SPREAD = 64.0  # larger numbers of experts are multiples of it (DeepSeek 256, Kimi 384, Qwen3-Next 512), to be spread
 EXPERTS, TOPK = 128.0, 8.0  # Qwen3, GLM-4.5 and others: the commonest choice among the model facts with experts
 # Active parameters of feed-forward blocks over all active ones, in models with experts: the median of the 31 public
 # ones among the model facts, 2.4B to 104B active, 17 % rms and no trend with size (exponent 0.03). One number for all
@@ -30,7 +31,8 @@ def experts_at(sparsity: Any) -> Any:
 def generic_model(name: str, params: float, active_params: float) -> ModelFacts:
     """Return a model with ``params`` parameters of which ``active_params`` are used per token, in numbers of layers,
     width and KV heads typical of public dense models of the active size (`configs.shapes`; 10 % in layers, 12 % in
-    width, 24 % in KV bytes per token, rms). More total than active parameters make 8 of 128 experts per token.
+    width, 24 % in KV bytes per token, rms). More total than active parameters make 8 of 128 experts per token, of more
+    where one would be too wide.
 
     Raises:
         configs.ConfigError: active exceeds total, or either is too small for a transformer.
@@ -70,8 +72,9 @@ def generic_model(name: str, params: float, active_params: float) -> ModelFacts:
     if params > 1.02 * active_params:
         # The router takes its share of what a token uses, the other experts the rest of the parameters.
         idle = (params - active_params) / layers / (3.0 * d_model)
-        width = min(idle / (EXPERTS - TOPK), 0.9 * rest / TOPK)
-        experts = TOPK + round(idle / width)
+        most = 0.9 * rest / TOPK
+        experts = max(EXPERTS, _SPREAD * ceil((TOPK + idle / most) / _SPREAD))
+        width = idle / (experts - TOPK)
         block = ExpertsFacts(experts, TOPK, width, max(rest - TOPK * width - experts / 3.0, 0.0))
     else:
         block = DenseFacts(rest)

@@ -9,7 +9,7 @@ from ..estimate.cost import price_basis
 from ..estimate.point import Point, evaluate
 from ..estimate.question import Question
 from ..estimate.trust import interval, warnings
-from ..frontier.answer import considered, refused
+from ..frontier.answer import considered, holds, refused
 from ..frontier.curve import curve
 from ..frontier.limits import balanced_context
 from ..frontier.tiers import Asked as Tiers
@@ -23,8 +23,8 @@ _BEYOND = 5.0  # times the last step: where a range without an end is taken to e
 
 @dataclass(frozen=True)
 class Asked:
-    """What a card is asked for: tiers, the ``margin`` on price, where ``steps`` of context begin, and the kinds of
-    ``storage`` that caches may be kept in."""
+    """What a card is asked for: tiers, the ``margin`` on price, where ``steps`` of context begin, all beyond what its
+    requests hold, and the kinds of ``storage`` that caches may be kept in."""
 
     tiers: Tiers
     margin: float
@@ -117,8 +117,8 @@ def _steps(question: Question, asked: Asked, made: Sequence[Line]) -> tuple[list
     for low, high in zip(asked.steps, ends, strict=True):
         context = (low * (high or _BEYOND * low)) ** 0.5
         found = _at(question, asked, context)
-        if found is None:
-            notes.append(f"a context of {context:,.0f} tokens fits no replica considered: no price from {low:,.0f} on.")
+        if isinstance(found, str):
+            notes.append(f"{found} requests of {context:,.0f} tokens: no price from {low:,.0f} on.")
             break
         usd = usd_per_mtok(found, asked.margin)
         rows.append(
@@ -127,14 +127,15 @@ def _steps(question: Question, asked: Asked, made: Sequence[Line]) -> tuple[list
     return rows, notes
 
 
-def _at(question: Question, asked: Asked, context: float) -> list[Line] | None:
-    """Return the standard tier's lines for requests of ``context`` tokens; None where none runs."""
+def _at(question: Question, asked: Asked, context: float) -> list[Line] | str:
+    """Return the standard tier's lines for requests of ``context`` tokens; where none runs, why not."""
     _, _, output_tokens = question.lengths
-    long = replace(question, lengths=(max(context - output_tokens, 1.0), 0.0, output_tokens))
+    long = replace(question, lengths=(context - output_tokens, 0.0, output_tokens))
     found = curve(long)
     chosen = tiers(long, found, asked.tiers) if len(found.batch) else None
     if chosen is None:
-        return None
+        limit = "--tpot-ms" if len(found.batch) else "--ttft-ms"
+        return f"no replica considered keeps {limit} with" if holds(found) else "no replica considered holds"
     spot = chosen[1].spot
     made, _ = lines(long, evaluate(long, spot.split, spot.batch), chosen[1].spare, asked.storage)
     return made
@@ -142,10 +143,10 @@ def _at(question: Question, asked: Asked, context: float) -> list[Line] | None:
 
 def _keeping(ways: Sequence[Keeping]) -> list[dict[str, Any]]:
     """Return every way of having a cache again, and for how long holding each is the cheapest."""
-    best = {way.tier: (start, end) for way, start, end in reigns(ways)}
+    best = {way: (start, end) for way, start, end in reigns(ways)}
     out = []
     for way in ways:
-        start, end = best.get(way.tier, (None, None))
+        start, end = best.get(way, (None, None))
         out.append({
             "tier": way.tier,
             "name": way.name,

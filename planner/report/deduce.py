@@ -5,13 +5,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from .parts import table
+from .parts import print_answer, table
 from .units import duration, percent, price, say
 from .verdict import count, figure
-
-_WIDTH = 80
 
 
 def _bytes(value: float) -> str:
@@ -47,22 +44,9 @@ def verdict(answer: dict[str, Any]) -> str:
 
 
 def show(answer: dict[str, Any], console: Console) -> None:
-    """Print the document of `deduce` as a verdict, tables and reasons, at most 80 columns wide."""
-    width = min(console.width, _WIDTH)
-
-    def tell(thing: Any) -> None:
-        console.print(thing, highlight=False, width=width)
-
-    tell(Text(verdict(answer), "bold"))
-    for one in (_parameters(answer), _fit(answer), _caches(answer)):
-        if one is not None:
-            tell("")
-            tell(one)
-    tell("")
-    for lead, line in _reasons(answer):
-        tell(Text.assemble((lead, "bold"), " ", line))
-    for warning in answer["warnings"]:
-        tell(Text.assemble(("Note:", "yellow"), f" {warning[:1].upper()}{warning[1:]}"))
+    """Print the document of `deduce` as a verdict, tables and reasons."""
+    tables = (_parameters(answer), _fit(answer), _caches(answer))
+    print_answer(console, verdict(answer), tables, _reasons(answer), answer)
 
 
 def _parameters(answer: dict[str, Any]) -> Table:

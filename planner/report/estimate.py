@@ -5,15 +5,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from .bars import bars, share_of
 from .energy import energy_reasons, energy_table
-from .parts import table
+from .parts import print_answer, table
 from .units import energy_per, gigabytes, percent, price, seconds
 from .verdict import count, figure, verdict, ways
 
-_WIDTH = 80
 _STEP_ROWS, _PROMPT_ROWS, _CURVE_ROWS, _LAYOUT_ROWS = 9, 5, 9, 6
 _CAPS = {"memory": "memory is then full", "slots": "the engine's slots", "tokens": "the engine's tokens per pass"}
 _BOUNDS = {
@@ -26,41 +24,22 @@ _GOODPUT = {"tpot": "time per token", "ttft": "time to first token", **_CAPS}
 
 
 def show(answer: dict[str, Any], console: Console) -> None:
-    """Print the document of `estimate` as a verdict, tables and warnings, at most 80 columns wide."""
-    width = min(console.width, _WIDTH)
-
-    def tell(thing: Any) -> None:
-        console.print(thing, highlight=False, width=width)
-
-    tell(Text(verdict(answer), "bold"))
+    """Print the document of `estimate` as a verdict, tables and warnings."""
     if answer["status"] == "infeasible":
-        tables = [_most(answer)]
-    else:
-        bar = bars(console)
-        tables = [
-            _point(answer),
-            _memory(answer, bar),
-            _cost(answer),
-            energy_table(answer),
-            _parts("Mean step", answer["breakdown"], _STEP_ROWS, bar),
-            _parts("One prompt alone", answer["prefill_breakdown"], _PROMPT_ROWS, bar),
-            _curve(answer),
-            _layouts(answer),
-        ]
-    for one in tables:
-        if one is not None:
-            tell("")
-            tell(one)
-    if answer["status"] != "infeasible":
-        tell("")
-        for lead, line in _reasons(answer):
-            tell(Text.assemble((lead, "bold"), " ", line))
-    elif answer["warnings"]:
-        tell("")
-    for warning in answer["warnings"]:
-        tell(Text.assemble(("Note:", "yellow"), f" {warning[:1].upper()}{warning[1:]}"))
-    for name in answer.get("files", ()):
-        tell(Text(f"Wrote {name}"))
+        print_answer(console, verdict(answer), [_most(answer)], [], answer)
+        return
+    bar = bars(console)
+    tables = [
+        _point(answer),
+        _memory(answer, bar),
+        _cost(answer),
+        energy_table(answer),
+        _parts("Mean step", answer["breakdown"], _STEP_ROWS, bar),
+        _parts("One prompt alone", answer["prefill_breakdown"], _PROMPT_ROWS, bar),
+        _curve(answer),
+        _layouts(answer),
+    ]
+    print_answer(console, verdict(answer), tables, _reasons(answer), answer)
 
 
 def _between(bounds: list[float], unit: Callable[[float], str]) -> str:

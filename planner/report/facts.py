@@ -174,7 +174,8 @@ def _electricity() -> list[dict[str, Any]]:
         between = {"low": one[f"low_{key}"], "high": one[f"high_{key}"]}
         out.append({"id": name, "value": one[key], **between, "unit": unit, "source": one["source"]})
     rest = {"low": None, "high": None, "unit": "g CO2 per kWh", "source": facts.tables["co2"]["source"]}
-    return out + [{"id": grid, "value": grams, **rest} for grid, grams in facts.co2_g_per_kwh.items()]
+    out += [{"id": grid, "value": grams, **rest} for grid, grams in facts.co2_g_per_kwh.items()]
+    return sorted(out, key=lambda row: row["id"])
 
 
 def _batch_laws() -> list[dict[str, Any]]:

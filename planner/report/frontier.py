@@ -5,14 +5,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from .frontier_chart import Cost, chart
-from .parts import table
+from .parts import print_answer, table
 from .units import percent, price, seconds
 from .verdict import count, figure, ways
 
-_WIDTH = 80
 _ROWS = 9
 _FASTER = 1.001  # times as fast: less is the same speed
 
@@ -35,24 +33,13 @@ def verdict(answer: dict[str, Any]) -> str:
 
 
 def show(answer: dict[str, Any], console: Console) -> None:
-    """Print the document of `frontier` as a verdict, a chart, tables and warnings, at most 80 columns wide."""
-    width = min(console.width, _WIDTH)
-
-    def tell(thing: Any) -> None:
-        console.print(thing, highlight=False, width=width)
-
-    tell(Text(verdict(answer), "bold"))
-    if answer["status"] != "infeasible":
-        for one in (chart(answer, console), tiers(answer), curve(answer), mix(answer)):
-            tell("")
-            tell(one)
-        tell("")
-        for lead, line in (*worth(answer), *ends(answer), *shared(answer), *trust(answer)):
-            tell(Text.assemble((lead, "bold"), " ", line))
-    for warning in answer["warnings"]:
-        tell(Text.assemble(("Note:", "yellow"), f" {warning[:1].upper()}{warning[1:]}"))
-    for name in answer.get("files", ()):
-        tell(Text(f"Wrote {name}"))
+    """Print the document of `frontier` as a verdict, a chart, tables and warnings."""
+    if answer["status"] == "infeasible":
+        print_answer(console, verdict(answer), [], [], answer)
+        return
+    tables = (chart(answer, console), tiers(answer), curve(answer), mix(answer))
+    reasons = (*worth(answer), *ends(answer), *shared(answer), *trust(answer))
+    print_answer(console, verdict(answer), tables, reasons, answer)
 
 
 def _paid(row: dict[str, Any]) -> str:

@@ -6,6 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+_WIDTH = 80
 
 
 def table(title: str, *columns: str) -> Table:
@@ -40,3 +43,32 @@ def print_warnings(console: Console, warnings: Sequence[str]) -> None:
     """Print warnings, each a note."""
     for warning in warnings:
         console.print(f"[yellow]Note:[/] {escape(warning)}", highlight=False)
+
+
+def print_answer(
+    console: Console,
+    verdict: str,
+    tables: Sequence[Any],
+    reasons: Sequence[tuple[str, str]],
+    answer: dict[str, Any],
+) -> None:
+    """Print an answer at most 80 columns wide: verdict, tables (None are left out), reasons by their leads, warnings
+    and the names of files written."""
+    width = min(console.width, _WIDTH)
+
+    def tell(thing: Any) -> None:
+        console.print(thing, highlight=False, width=width)
+
+    tell(Text(verdict, "bold"))
+    for one in tables:
+        if one is not None:
+            tell("")
+            tell(one)
+    if reasons or (tables and answer["warnings"]):
+        tell("")
+    for lead, line in reasons:
+        tell(Text.assemble((lead, "bold"), " ", line))
+    for warning in answer["warnings"]:
+        tell(Text.assemble(("Note:", "yellow"), f" {warning[:1].upper()}{warning[1:]}"))
+    for name in answer.get("files", ()):
+        tell(Text(f"Wrote {name}"))

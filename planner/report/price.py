@@ -5,15 +5,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ..price.lines import CAUSES
 from ..price.market import RATIOS
-from .parts import table
+from .parts import print_answer, table
 from .units import duration, percent, price, say
 from .verdict import count, figure, ways
 
-_WIDTH = 80
 _LINES = {
     "input": "input",
     "cached_input": "cached input",
@@ -38,40 +36,20 @@ def verdict(answer: dict[str, Any]) -> str:
 
 
 def show(answer: dict[str, Any], console: Console) -> None:
-    """Print the document of `price` as a verdict, tables and warnings, at most 80 columns wide."""
-    width = min(console.width, _WIDTH)
-
-    def tell(thing: Any) -> None:
-        console.print(thing, highlight=False, width=width)
-
-    tell(Text(verdict(answer), "bold"))
-    if answer["status"] != "infeasible":
-        for one in (_lines(answer), _tiers(answer), _steps(answer), _caches(answer), _ratios(answer)):
-            if one is not None:
-                tell("")
-                tell(one)
-        tell("")
-        for lead, line in _reasons(answer):
-            tell(Text.assemble((lead, "bold"), " ", line))
-    for warning in answer["warnings"]:
-        tell(Text.assemble(("Note:", "yellow"), f" {warning[:1].upper()}{warning[1:]}"))
+    """Print the document of `price` as a verdict, tables and warnings."""
+    if answer["status"] == "infeasible":
+        print_answer(console, verdict(answer), [], [], answer)
+        return
+    tables = (_lines(answer), _tiers(answer), _steps(answer), _caches(answer), _ratios(answer))
+    print_answer(console, verdict(answer), tables, _reasons(answer), answer)
 
 
 def _lines(answer: dict[str, Any]) -> Table:
-    margin = answer["margin_fraction"] > 0.0
     shares = [cause for cause in CAUSES if any(row["parts_usd_per_mtok"][cause] for row in answer["lines"])]
-    out = table(
-        "Per million tokens, and what takes it",
-        "",
-        "price",
-        *(_CAUSES.get(cause, cause) for cause in shares),
-        *(["margin"] if margin else []),
-    )
+    out = table("Per million tokens, and what takes the cost", "", "price", *(_CAUSES.get(one, one) for one in shares))
     for row in answer["lines"]:
-        whole = row["usd_per_mtok"]
-        cells = [f"{100.0 * row['parts_usd_per_mtok'][cause] / whole:.0f} %" for cause in shares]
-        cells += [percent(row["margin_usd_per_mtok"] / whole)] if margin else []
-        out.add_row(_LINES[row["name"]], price(whole), *cells)
+        parts = (row["parts_usd_per_mtok"][cause] / row["cost_usd_per_mtok"] for cause in shares)
+        out.add_row(_LINES[row["name"]], price(row["usd_per_mtok"]), *(f"{100.0 * part:.0f} %" for part in parts))
     return out
 
 

@@ -4,15 +4,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from . import rollouts
 from .bars import bars, share_of
-from .parts import table
+from .parts import print_answer, table
 from .units import dollars, energy, gigabytes, percent, say, seconds
 from .verdict import count, figure
 
-_WIDTH = 80
 _LAYOUT_ROWS, _CURVE_ROWS, _SLOPE_ROWS = 6, 6, 6
 _MEMORY = {
     "weights": "weights",
@@ -25,39 +23,26 @@ _MEMORY = {
 
 
 def show(answer: dict[str, Any], console: Console) -> None:
-    """Print the document of `train` as a verdict, tables and warnings, at most 80 columns wide."""
-    width = min(console.width, _WIDTH)
-
-    def tell(thing: Any) -> None:
-        console.print(thing, highlight=False, width=width)
-
-    tell(Text(verdict(answer), "bold"))
-    if answer["status"] != "infeasible":
-        bar = bars(console)
-        for one in (
-            _run(answer),
-            _step(answer, bar),
-            _memory(answer, bar),
-            _layouts(answer),
-            _curve(answer),
-            _slopes(answer),
-            rollouts.bill(answer),
-            rollouts.equal(answer),
-        ):
-            if one is not None:
-                tell("")
-                tell(one)
-        tell("")
-        for lead, line in [*_reasons(answer), *rollouts.reasons(answer)]:
-            tell(Text.assemble((lead, "bold"), " ", line))
-    for warning in answer["warnings"]:
-        tell(Text.assemble(("Note:", "yellow"), f" {warning[:1].upper()}{warning[1:]}"))
+    """Print the document of `train` as a verdict, tables and warnings, and the settings exported as they are."""
+    if answer["status"] == "infeasible":
+        print_answer(console, verdict(answer), [], [], answer)
+        return
+    bar = bars(console)
+    tables = [
+        _run(answer),
+        _step(answer, bar),
+        _memory(answer, bar),
+        _layouts(answer),
+        _curve(answer),
+        _slopes(answer),
+        rollouts.bill(answer),
+        rollouts.equal(answer),
+    ]
+    print_answer(console, verdict(answer), tables, [*_reasons(answer), *rollouts.reasons(answer)], answer)
     if answer.get("export"):
-        tell("")
+        console.print()
         console.print(answer["export"]["text"], highlight=False, markup=False, soft_wrap=True)
-        tell("")
-        for note in answer["export"]["notes"]:
-            tell(Text.assemble(("Export:", "bold"), f" {note}"))
+        print_answer(console, "", [], [("Export:", note) for note in answer["export"]["notes"]], {"warnings": []})
 
 
 def verdict(answer: dict[str, Any]) -> str:
@@ -97,7 +82,7 @@ def _run(answer: dict[str, Any]) -> Table:
     out.add_row("chip-hours", say(answer["chip_hours"]))
     if answer["usd"] is not None:
         out.add_row("dollars", dollars(answer["usd"]), between("usd", dollars))
-    out.add_row("energy of the boards", energy(answer["joules"]))
+    out.add_row(f"energy, boards x PUE {answer['pue']:g}", energy(answer["joules"]))
     return out
 
 

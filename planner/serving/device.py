@@ -249,12 +249,15 @@ class Device(eqx.Module):
 
     def _message(self, op: Message) -> Timed:
         """Return a collective's time: inside the scale-up domain, and between domains on each chip's share."""
-        if op.kind == "send":
-            carried = op.count * op.message_bytes
-            return Timed(carried / self.link_bytes_per_s, 0.0, 0.0, carried)
-        passes = 2.0 if op.kind == "all_reduce" else 1.0
         inside = jnp.clip(self.domain_chips / op.stride, 1.0, op.devices)
         domains = op.devices / inside
+        if op.kind == "send":
+            # Each member hands on to the next; one hand-over per domain, which holds whole members, leaves it.
+            far = op.message_bytes / self.scale_out_bytes_per_s + self.scale_out_latency_s
+            leaving = jnp.where(domains > 1, 1.0 / jnp.floor(inside), 0.0)
+            each = (1.0 - leaving) * op.message_bytes / self.link_bytes_per_s + leaving * far
+            return Timed(op.count * each, 0.0, 0.0, op.count * op.message_bytes)
+        passes = 2.0 if op.kind == "all_reduce" else 1.0
         shape = CollectiveShape(op.message_bytes, jnp.maximum(inside, 2.0), passes)
         closed = jnp.where(jnp.maximum(op.devices, op.slice_chips) < self.ring_chips, 0.5, 1.0)
         link = self.link_bytes_per_s * closed * op.link_share

@@ -40,7 +40,8 @@ class Pass:
             "head", "head", 1.0 / self.layout.pp, logits, self.model.vocab / self.layout.tp, self.model.d_model
         )
         width = self.rows * self.model.d_model * ACTIVATION_BYTES
-        self.ops.append(Message("pipeline", "send", jnp.where(self.layout.pp > 1, 1.0, 0.0), width, 2.0))
+        live, stage = jnp.where(self.layout.pp > 1, 1.0, 0.0), self.layout.stage_chips()
+        self.ops.append(Message("pipeline", "send", live, width, self.layout.pp, stride=stage))
         return self.ops
 
     def _draft(self, drafts: Scalar) -> None:

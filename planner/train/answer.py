@@ -143,6 +143,7 @@ def _body(question: Question, way: space.Way, told: Mapping[str, Any]) -> dict[s
         "price_basis": question.price_basis,
         "usd_by_price": _by_mode(question, told["chip_s"] / configs.HOUR_S),
         "joules": told["joules"],
+        "pue": question.pue,
         "goodput": {
             "fraction": told["goodput"],
             "hours_between_failures": told["mtbf_s"] / configs.HOUR_S,

@@ -125,7 +125,7 @@ class Question:
             failures=configs.load_failures(asked.get("failures", FAILURES)),
             usd_per_hour=usd,
             price_basis=basis,
-            pue=asked.get("pue", 1.0),
+            pue=asked.get("pue", configs.load_electricity().pue),
             rollouts=rollouts,
             served=served(asked, chip, rollouts) if rollouts else None,
         )
@@ -230,5 +230,5 @@ def _price(asked: Mapping[str, Any], chip: configs.ChipFacts) -> tuple[float | N
     price = chip.tables.get("price", {})
     usd = configs.price_of(chip, asked.get("price_mode"))
     mode = asked.get("price_mode") or price["mode"]
-    provider = price["provider"] if price["mode"] == mode else price.get("others", {}).get(mode, price)["provider"]
-    return usd, f"{mode}, {provider}"
+    row = price if price["mode"] == mode else price.get("others", {}).get(mode, price)
+    return usd, f"{mode}, {row.get('provider', row['source'])}"

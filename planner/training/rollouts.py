@@ -58,16 +58,6 @@ class TokenCosts(eqx.Module):
     rollout: Scalar
     inference: Scalar
 
-    @classmethod
-    def of_flops(cls, active_params: Scalar, trained_fraction: Scalar, decode_efficiency: Scalar) -> "TokenCosts":
-        """Return costs in FLOPs of pre-training's worth: 6 N, (2 to 6) N / e and 2 N / e.
-
-        A rollout takes 2 N if it is only generated and 6 N if it is trained on, ``trained_fraction`` of them;
-        ``decode_efficiency`` e is the utilisation of generating over that of training.
-        """
-        rollout = (2.0 + 4.0 * trained_fraction) * active_params / decode_efficiency
-        return cls(6.0 * active_params, rollout, 2.0 * active_params / decode_efficiency)
-
     def alpha(self) -> Scalar:
         """Return pre-training tokens for one of reinforcement learning at equal cost."""
         return self.rollout / self.pretraining
@@ -76,11 +66,6 @@ class TokenCosts(eqx.Module):
         """Return pre-training tokens for one of inference at equal cost."""
         return self.inference / self.pretraining
 
-    def tokens_for(self, cost: Scalar, shares: tuple[Scalar, Scalar, Scalar] = (1 / 3, 1 / 3, 1 / 3)) -> "Tokens":
-        """Return the tokens that a total ``cost`` buys, split as ``shares`` say: evenly unless told otherwise."""
-        pre, rollout, inference = shares
-        return Tokens(cost * pre / self.pretraining, cost * rollout / self.rollout, cost * inference / self.inference)
-
     def tokens_beside(self, inference_tokens: Scalar, used_probability: Scalar = 1.0) -> "Tokens":
         """Return the tokens whose costs equal that of the inference expected.
 
@@ -88,14 +73,6 @@ class TokenCosts(eqx.Module):
         """
         expected = inference_tokens * used_probability
         return Tokens(self.beta() * expected, self.beta() / self.alpha() * expected, expected)
-
-    def of(self, tokens: "Tokens") -> tuple[Scalar, Scalar, Scalar]:
-        """Return what ``tokens`` cost in pre-training, reinforcement learning and inference."""
-        return (
-            self.pretraining * tokens.pretraining,
-            self.rollout * tokens.rollout,
-            self.inference * tokens.inference,
-        )
 
 
 class Tokens(eqx.Module):
