@@ -45,6 +45,8 @@ def deduce(asked: dict[str, Any]) -> dict[str, Any]:
     if not all(names):
         raise InputError(f"--chip = '{configs.shown(given['chip'])}' must be ids separated by single commas")
     for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"--chip names {name} twice")
         check_usd({**given, "chip": name})
     if "engine" in given:
         configs.load_engine(given["engine"])
@@ -93,6 +95,8 @@ def _card(given: Mapping[str, Any]) -> CardFacts:
             raise InputError(
                 f"{flag_of(name)} is missing: give a --card of 'llm-planner list cards', or --input{other}"
             )
+    if given.get("cached_input", 0.0) > given["input"]:
+        raise InputError(f"--cached-input = {given['cached_input']:g} is above --input = {given['input']:g}")
     long = [name for name in _LONG if name in given]
     if long and len(long) < len(_LONG):
         absent = next(name for name in _LONG if name not in given)

@@ -52,8 +52,8 @@ def gigabytes(value: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction as per cent: 76.4 %."""
-    return f"{100.0 * fraction:.3g} %"
+    """Return a fraction as per cent: 76.4 %, 1,240 %."""
+    return f"{100.0 * fraction:.3g} %" if abs(fraction) < 9.995 else f"{float(f'{100.0 * fraction:.3g}'):,.0f} %"
 
 
 def energy(joules: float) -> str:
