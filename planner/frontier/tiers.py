@@ -9,6 +9,7 @@ from ..estimate.layouts import Split
 from ..estimate.question import Question
 from .curve import Points, Spot, points
 
+READING_S = 0.2  # per token: MLPerf Inference v4.0, Llama 2 70B server, 2024-03, after a human reading speed
 _NEIGHBOURS = 33  # whole batches timed at once between two of the curve
 _STEP = 1.1  # from the last batch of the curve to beyond the next, where the time to first token hides that
 
@@ -49,16 +50,18 @@ def tiers(question: Question, curve: Points, asked: Asked) -> list[Tier] | None:
 
     Standard is the cheapest point within that limit. Without one it is as fast as where a per cent more speed of passes
     that decode costs a per cent more money, the least product of their time and cost: where passes of B sequences take
-    a + b B seconds that is B = a / b, the batch whose sequences share as much as each takes for itself. Fast is the
-    cheapest ``fast_speedup`` times as fast, or else the fastest there is; batch the cheapest of all, whose work waits,
-    so that its fleet is never idle.
+    a + b B seconds that is B = a / b, the batch whose sequences share as much as each takes for itself; but no slower
+    than people read, where that can be. Fast is the cheapest ``fast_speedup`` times as fast, or else the fastest there
+    is; batch the cheapest of all, whose work waits, so that its fleet is never idle.
     """
     best = curve.pareto()
     limit = question.limits.get("tpot_s")
     if limit is not None and limit < best.tpot_s[0]:
         return None
-    knee = float(curve.tpot_s[np.argmin(curve.pass_s * curve.output_s)])
-    standard = within(question, curve, knee if limit is None else limit)
+    if limit is None:
+        knee = float(curve.tpot_s[np.argmin(curve.pass_s * curve.output_s)])
+        limit = max(min(knee, READING_S), float(best.tpot_s[0]))
+    standard = within(question, curve, limit)
     fast = within(question, curve, max(standard.tpot_s / asked.fast_speedup, float(best.tpot_s[0])))
     return [
         Tier("fast", fast, asked.peak_to_mean),
