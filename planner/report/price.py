@@ -45,20 +45,11 @@ def show(answer: dict[str, Any], console: Console) -> None:
 
 
 def _lines(answer: dict[str, Any]) -> Table:
-    margin = answer["margin_fraction"] > 0.0
     shares = [cause for cause in CAUSES if any(row["parts_usd_per_mtok"][cause] for row in answer["lines"])]
-    out = table(
-        "Per million tokens, and what takes it",
-        "",
-        "price",
-        *(_CAUSES.get(cause, cause) for cause in shares),
-        *(["margin"] if margin else []),
-    )
+    out = table("Per million tokens, and what takes the cost", "", "price", *(_CAUSES.get(one, one) for one in shares))
     for row in answer["lines"]:
-        whole = row["usd_per_mtok"]
-        cells = [f"{100.0 * row['parts_usd_per_mtok'][cause] / whole:.0f} %" for cause in shares]
-        cells += [percent(row["margin_usd_per_mtok"] / whole)] if margin else []
-        out.add_row(_LINES[row["name"]], price(whole), *cells)
+        parts = (row["parts_usd_per_mtok"][cause] / row["cost_usd_per_mtok"] for cause in shares)
+        out.add_row(_LINES[row["name"]], price(row["usd_per_mtok"]), *(f"{100.0 * part:.0f} %" for part in parts))
     return out
 
 
