@@ -35,13 +35,8 @@ class Tier:
 
     def seconds(self, question: Question) -> dict[str, float]:
         """Return chip-seconds per "input" and "output" token and per "request", idle time of the own fleet included."""
-        input_tokens, cached, output_tokens = question.lengths
-        spot, new = self.spot, max(input_tokens - cached, 1.0)
-        found = {
-            "input": spot.input_s,
-            "output": spot.output_s,
-            "request": new * spot.input_s + output_tokens * spot.output_s,
-        }
+        spot = self.spot
+        found = {"input": spot.input_s, "output": spot.output_s, "request": float(_requests(question, spot))}
         return {name: self.spare * value for name, value in found.items()}
 
 
@@ -98,6 +93,12 @@ def _between(question: Question, split: Split, low: float, high: float, tpot_s: 
     return found
 
 
+def _requests(question: Question, at: Points | Spot) -> np.ndarray:
+    """Return chip-seconds of a whole request."""
+    input_tokens, cached, output_tokens = question.lengths
+    return np.asarray(max(input_tokens - cached, 1.0) * at.input_s + output_tokens * at.output_s)
+
+
 def _cost(spot: Spot) -> float:
     return spot.output_s
 
@@ -106,18 +107,19 @@ def mix(question: Question, curve: Points, found: list[Tier], asked: Asked) -> d
     """Return what the tiers cost on one fleet, where batch work fills the troughs of what cannot wait.
 
     The fleet is sized for the peak of fast and standard. In its troughs batch runs on the standard tier's replicas, for
-    nothing is loaded anew, at their cheapest batch; what the troughs do not hold (all of it within a day, whatever the
-    day's shape) runs beside them as batch alone would. A price of batch that nobody can complain of lies between what
-    it adds to the fleet and what it would cost alone (Faulhaber 1975, American Economic Review 65(5),
+    nothing is loaded anew; what the troughs do not hold (all of it within a day, whatever the day's shape) runs beside
+    them as batch alone would: each where a whole request is cheapest. A price of batch that nobody can complain of lies
+    between what it adds to the fleet and what it would cost alone (Faulhaber 1975, American Economic Review 65(5),
     Cross-Subsidization); "proportional" shares the fleet by work, as far as that is not above. Multiples are of the
     standard tier alone, for whole requests.
     """
     fast, standard, batch = (tier.seconds(question)["request"] for tier in found)
     fast, standard = fast / found[0].spare, standard / found[1].spare
     replica = found[1].spot.split
-    own = curve.pick(np.array([curve.splits[i] == replica for i in curve.split])).pareto().at(-1)
-    shared = min(own, found[1].spot, key=_cost)
-    filling = Tier("batch", shared, 1.0).seconds(question)["request"]
+    own = curve.pick(np.array([curve.splits[i] == replica for i in curve.split]))
+    places = [(standard, found[1].spot.batch), *zip(_requests(question, own), own.batch, strict=True)]
+    filling, filled = (float(x) for x in min(places))
+    batch = float(min(filling, fast, batch, _requests(question, curve).min()))
     urgent = asked.fast_share * fast + (1.0 - asked.fast_share) * standard
     trough = (asked.peak_to_mean - 1.0) * urgent / filling  # batch requests that fit beside one that cannot wait
     share = trough / (1.0 + trough) if asked.batch_share is None else asked.batch_share
@@ -140,7 +142,7 @@ def mix(question: Question, curve: Points, found: list[Tier], asked: Asked) -> d
         "utilisation": work / fleet,
         "utilisation_without_batch": 1.0 / asked.peak_to_mean,
         "batch": {
-            "batch": shared.batch,
+            "batch": filled,
             "price_multiple": multiples,
             "discount": {k: 1.0 - v for k, v in multiples.items()},
         },
