@@ -21,6 +21,9 @@ from .names import DERIVED, SLOTS
 
 _GRID = 25  # batches, 1 to 4,096 in half octaves, along which the balanced one is sought
 _SHARP = 8.0  # of the soft minimum: a batch whose passes are a tenth dearer counts a fifth
+# Below a quarter of a typical cache, 2 KV heads where there are 8, fewer layers attend: models err as little with it as
+# without, on the cards of `planner.deduce.seen`, and smaller caches can be told. The corner is rounded by 8 %.
+_FEWER, _ROUND = 4.0, 8.0
 _FASTER = 1.5  # ln of the balanced batch over a fast tier's, roughly: 2.5 times the speed takes 4 to 6 times fewer
 
 
@@ -120,12 +123,18 @@ def _instance(given: Mapping[str, Any], n: Scalar, sparsity: Scalar, kv: Scalar,
 
 
 def decoder(given: Mapping[str, Any], n: Scalar, sparsity: Scalar, kv: Scalar) -> Decoder:
-    """Return a decoder of ``n`` active parameters and ``kv`` bytes per token: `generic_model` without rounding."""
-    layers, d_model, _ = _shape(given["shape"], n)
+    """Return a decoder of ``n`` active parameters and ``kv`` bytes per token: `generic_model` without rounding.
+
+    Caches of other sizes have more or fewer KV heads, and far smaller ones fewer layers that attend, as where layers
+    share a cache or see a window of it alone: every chip holds at least one head, so that fewer would save nothing.
+    """
+    layers, d_model, kv_width = _shape(given["shape"], n)
     heads = d_model / HEAD_DIM
-    kv_heads = kv / (2.0 * HEAD_DIM * layers * given["machine"]["device"]["kv_bytes"])
+    over = kv / (_typical_kv(given["shape"], n) * given["machine"]["device"]["kv_bytes"])
+    attending = layers * (1.0 + (_FEWER * over) ** -_ROUND) ** (-1.0 / _ROUND)
+    kv_heads = kv_width / HEAD_DIM * over * layers / attending
     vocab = jnp.minimum(VOCABULARY, 0.1 * n / d_model)
-    fixed = d_model * (2.0 * vocab + 2.0 * HEAD_DIM * layers * (heads + kv_heads))
+    fixed = d_model * (2.0 * vocab + 2.0 * HEAD_DIM * attending * (heads + kv_heads))
     rest = (n - jnp.minimum(fixed, FIXED_SHARE * n)) / (3.0 * layers * d_model)
     attention: Any = {"heads": heads, "kv_heads": kv_heads, "key_dim": HEAD_DIM, "value_dim": HEAD_DIM}
     block: Any = {"width": rest}
@@ -135,8 +144,8 @@ def decoder(given: Mapping[str, Any], n: Scalar, sparsity: Scalar, kv: Scalar) -
         shared = jnp.maximum(rest - TOPK * width, 1.0)
         block = {"experts": TOPK + idle / width, "topk": TOPK, "width": width, "shared_width": shared}
     kind: Any = ExpertsFacts if "experts" in given else DenseFacts
-    depth: Any = layers
-    return Decoder(d_model, vocab, 2.0, (LayerFacts(depth, AttentionFacts(**attention), kind(**block)),))
+    halves: Any = (attending, AttentionFacts(**attention), None), (layers, None, kind(**block))
+    return Decoder(d_model, vocab, 2.0, tuple(LayerFacts(*half) for half in halves))
 
 
 def _shape(shape: Mapping[str, Scalar], n: Scalar) -> tuple[Scalar, Scalar, Scalar]:
