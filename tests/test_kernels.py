@@ -79,6 +79,18 @@ def softmin_gemm(p, rates, m, n, k, s, copies, quantised):
     return (device**6 + p.floor_s**6) ** (1 / 6)
 
 
+def test_a_textbook_roofline_has_no_tiles():
+    ideal = gemm.Gemm(**configs.load_kernels("ideal").sets["gemm"]["any"].value)
+    for m in (1.0, 20.0, 4096.0, 4097.0, 5000.0):
+        shape = numbers(GemmShape(m, 8192.0, 8192.0))
+        moved = shape.read_bytes() + shape.written_bytes()
+        roof = max(shape.flops() / H100.flops_per_s, moved / H100.hbm_bytes_per_s)
+        # Bound by traffic the soft minimum has up to 56 equals instead of the 7 that are divided out.
+        assert float(ideal.seconds(numbers(H100), shape)) == pytest.approx(
+            float(roof), rel=0.03 if m < 100 else 3e-3
+        ), m
+
+
 @pytest.mark.parametrize("quantised", [False, True])
 @given(m=SIZES, n=SIZES, k=SIZES)
 def test_sharp_gemm_is_its_formula(m, n, k, quantised):

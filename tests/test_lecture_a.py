@@ -19,9 +19,7 @@ def test_01_fast_modes_are_smaller_batches():
     fast, standard, batch = asked["tiers"]
     assert standard["tpot_s"] / asked["limits"]["latency_floor_s"] == pytest.approx(2.6, abs=0.1)
     assert fast["speedup"] == pytest.approx(2.5, rel=0.01)
-    assert fast["price_multiple"] == pytest.approx(
-        6.0, rel=0.05
-    )  # the curve is steep here: 8.6 at 13.3 ms, 4.9 at 13.7
+    assert fast["price_multiple"] == pytest.approx(6.0, rel=0.05)  # the curve is steep here: 10.7 at 13 ms, 3.9 at 14
     # Should a hundred times the price buy more? It buys one sequence at a time, and that is the floor.
     alone = asked["points"][0]
     assert alone["usd_per_mtok_output"] / standard["usd_per_mtok_output"] > 100.0
@@ -167,9 +165,9 @@ def test_13_the_balanced_batch_does_not_depend_on_size():
 
 def test_14_a_train_leaves_every_20_ms_and_at_worst_takes_40():
     schedule = frontier(f"{DENSE} --chips 4 --tpot-ms 20")["schedule"]
-    assert schedule["interval_s"] == pytest.approx(0.020, abs=0.001)
+    assert schedule["interval_s"] == pytest.approx(0.020, rel=0.01)
     assert schedule["worst_wait_s"] == schedule["interval_s"]
-    assert schedule["worst_latency_s"] == pytest.approx(0.040, abs=0.002)
+    assert schedule["worst_latency_s"] == pytest.approx(0.040, rel=0.01)
 
 
 def test_15_the_interval_is_the_time_to_read_all_memory():

@@ -116,12 +116,12 @@ class Gemm(_Traffic):
     For a tile of tm x tn outputs and S splits of k, w = ceil(m/tm) ceil(n/tn) S / cores waves run, each for
     ||multiply, feed, step||_4 per k element: the core's matrix units at ``compute_fraction`` of its share of the peak,
     on min(tm, m) + ``extra_rows`` (1 - 1/m^2) rows; its operand traffic at ``feed_ratio`` times its share of the HBM
-    bandwidth; and ``step_s`` of latency. ``wave_rounding`` of the last, unfilled wave is paid. Splitting costs
-    ``split_s`` and the traffic of partial sums. The minimum over all 56 choices is the -64-norm: 6 % below the
-    smallest where all are equal (traffic binds them all), which ``hbm_fraction`` makes up for. Waves and ceilings:
-    NVIDIA, Matrix Multiplication Background, sections "Tile quantization" and "Wave quantization". Off: L40S and RTX
-    PRO 6000 at m <= 16, n <= 64 and 512 <= k <= 8192, where the library does not split k at all, up to 4 times too
-    fast (1 % of the rows timed).
+    bandwidth; and ``step_s`` of latency. ``wave_rounding`` of the last, unfilled wave is paid; where that is 0 tiles
+    are not rounded either. Splitting costs ``split_s`` and the traffic of partial sums. The minimum over all 56 choices
+    is the -64-norm: 6 % below the smallest where all are equal (traffic binds them all), which ``hbm_fraction`` makes
+    up for. Waves and ceilings: NVIDIA, Matrix Multiplication Background, sections "Tile quantization" and "Wave
+    quantization". Off: L40S and RTX PRO 6000 at m <= 16, n <= 64 and 512 <= k <= 8192, where the library does not
+    split k at all, up to 4 times too fast (1 % of the rows timed).
     """
 
     feed_ratio: Scalar
@@ -155,13 +155,17 @@ class Gemm(_Traffic):
         multiply = (2.0 * _MICRO / self.compute_fraction) * area * cores / flops_per_s
         feed = (_MICRO / self.feed_ratio) * (jnp.minimum(tile_m, m) + jnp.minimum(tile_n, n)) * element * cores / hbm
         per_k = _norm4(multiply, feed, self.step_s * _MICRO)
-        waves = jnp.ceil(m / tile_m) * jnp.ceil(n / tile_n) * splits / cores
+        waves = self._tiles(m / tile_m) * self._tiles(n / tile_n) * splits / cores
         waves = jnp.maximum(1.0, waves + self.wave_rounding * (jnp.ceil(waves) - waves))
         run = waves * per_k * (_STEP * jnp.ceil(k / (_STEP * splits)))
         partial = _PARTIAL_BYTES * _MICRO / (self.hbm_fraction * (1.0 + self.cached_read_gain))
         split = self.split_s * _MICRO + partial * splits * m * n / hbm
         times = _norm4(beside_, run) + after_ + jnp.where(splits > 1.0, split, 0.0)
         return self._whole(_softmin64(times) + convert)
+
+    def _tiles(self, filled: Array) -> Array:
+        """Return the tiles along an axis: whole ones, but where no wave is rounded either (a textbook's roofline)."""
+        return jnp.where(self.wave_rounding > 0.0, jnp.ceil(filled), jnp.maximum(filled, 1.0))
 
 
 class ClosedGemm(_Traffic):

@@ -226,4 +226,5 @@ def _speculation(asked: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _size(params: float) -> str:
-    return f"{params / 1e12:g}T" if params >= 1e12 else f"{params / 1e9:g}B"
+    scale, unit = next((one for one in ((1e12, "T"), (1e9, "B")) if params >= one[0]), (1e6, "M"))
+    return f"{params / scale:g}{unit}"

@@ -14,6 +14,7 @@ from .limits import limits, usd_per_mtok
 from .tiers import Asked, Tier, mix, tiers
 
 _ENOUGH = 0.999  # of the speed-up asked for: what whole sequences allow
+_SAME = 1e-3  # two costs no further apart are told as one
 
 
 def considered(question: Question, sized: bool) -> tuple[Question, Points]:
@@ -54,7 +55,7 @@ def frontier(question: Question, asked: Asked, sized: bool = False) -> dict[str,
         "interval": _interval(question, point, standard),
         "price_basis": price_basis(question),
         "layouts_tried": len(question.splits),
-        "warnings": warnings(question, point) + _notes(chosen, asked),
+        "warnings": warnings(question, point) + _notes(question, chosen, asked),
     }
 
 
@@ -162,12 +163,23 @@ def _too_slow(question: Question, best: Points) -> dict[str, Any]:
     }
 
 
-def _notes(chosen: list[Tier], asked: Asked) -> list[str]:
-    fast, standard = chosen[0].spot, chosen[1].spot
-    reached = standard.tpot_s / fast.tpot_s
+def _notes(question: Question, chosen: list[Tier], asked: Asked) -> list[str]:
+    fast, standard, batch = chosen
+    out = []
+    reached = standard.spot.tpot_s / fast.spot.tpot_s
     if reached < _ENOUGH * asked.fast_speedup:
-        text = (
-            f"nothing is {asked.fast_speedup:g} times as fast as the standard tier: the fast one is the fastest there"
+        out.append(
+            f"nothing is {asked.fast_speedup:g} times as fast as the standard tier: the fast one is the fastest there "
+            f"is, {reached:.3g} times."
         )
-        return [f"{text} is, {reached:.3g} times."]
-    return []
+    requests = [tier.seconds(question)["request"] for tier in chosen]
+    for slow, quick, ratio in (
+        (standard, fast, requests[1] / requests[0]),
+        (batch, standard, requests[2] / requests[1]),
+    ):
+        if ratio > 1.0 + _SAME:
+            out.append(
+                f"output is cheaper in the {slow.name} tier but prompts are not: a whole request costs {ratio:.3g} "
+                f"times what it does in the {quick.name} tier."
+            )
+    return out

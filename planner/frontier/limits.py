@@ -98,23 +98,25 @@ def ideal_batches(question: Question, point: Point) -> dict[str, float | None]:
 def balanced_context(question: Question, point: Point) -> float | None:
     """Return the context at which reading a sequence's cache takes as long as arithmetic with the weights for it.
 
-    Both as one more sequence adds them to a full pass. The context is sought, for windows and sparse attention read
-    less of longer ones. None without a cache, and where reading never takes as long, up to a hundred million tokens.
+    Both as one more sequence adds them to a full pass, reading being what attention takes beyond that to no context.
+    The context is sought, for windows and sparse attention read less of longer ones. None without a cache, and where
+    reading never takes as long, up to a hundred million tokens.
     """
     if _DECODE not in point.told["plain"]["seconds"]:
         return None
     weights = sum(_slope(point, name) for name in point.told["plain"]["seconds"] if multiplies(name))
 
-    def over(context: float) -> float:
+    def attending(context: float) -> float:
         at = evaluate(question, point.split, point.batch, (context - 0.5, 0.0, 1.0))  # half of the answer is seen
-        return sum(_slope(at, name) for name in _READING if name in at.told["plain"]["seconds"]) / weights - 1.0
+        return sum(_slope(at, name) for name in _READING if name in at.told["plain"]["seconds"])
 
     low, high = _CONTEXTS
-    below, above = over(low), over(high)
-    if above < 0.0:
-        return None
+    none = attending(low)
+    below, above = none, attending(high)
     for _ in range(_HALVINGS):
         middle = (low * high) ** 0.5
-        found = over(middle)
-        low, below, high, above = (middle, found, high, above) if found < 0.0 else (low, below, middle, found)
-    return low + (high - low) * below / (below - above) if below < 0.0 else low
+        found = attending(middle)
+        low, below, high, above = (
+            (middle, found, high, above) if found < none + weights else (low, below, middle, found)
+        )
+    return low + (high - low) * (none + weights - below) / (above - below) if above >= none + weights else None

@@ -9,6 +9,7 @@ from ..estimate.layouts import Split
 from ..estimate.question import Question
 from .curve import Points, Spot, points
 
+READING_S = 0.2  # per token: MLPerf Inference v4.0, Llama 2 70B server, 2024-03, after a human reading speed
 _NEIGHBOURS = 33  # whole batches timed at once between two of the curve
 _STEP = 1.1  # from the last batch of the curve to beyond the next, where the time to first token hides that
 
@@ -34,13 +35,8 @@ class Tier:
 
     def seconds(self, question: Question) -> dict[str, float]:
         """Return chip-seconds per "input" and "output" token and per "request", idle time of the own fleet included."""
-        input_tokens, cached, output_tokens = question.lengths
-        spot, new = self.spot, max(input_tokens - cached, 1.0)
-        found = {
-            "input": spot.input_s,
-            "output": spot.output_s,
-            "request": new * spot.input_s + output_tokens * spot.output_s,
-        }
+        spot = self.spot
+        found = {"input": spot.input_s, "output": spot.output_s, "request": float(_requests(question, spot))}
         return {name: self.spare * value for name, value in found.items()}
 
 
@@ -49,16 +45,18 @@ def tiers(question: Question, curve: Points, asked: Asked) -> list[Tier] | None:
 
     Standard is the cheapest point within that limit. Without one it is as fast as where a per cent more speed of passes
     that decode costs a per cent more money, the least product of their time and cost: where passes of B sequences take
-    a + b B seconds that is B = a / b, the batch whose sequences share as much as each takes for itself. Fast is the
-    cheapest ``fast_speedup`` times as fast, or else the fastest there is; batch the cheapest of all, whose work waits,
-    so that its fleet is never idle.
+    a + b B seconds that is B = a / b, the batch whose sequences share as much as each takes for itself; but no slower
+    than people read, where that can be. Fast is the cheapest ``fast_speedup`` times as fast, or else the fastest there
+    is; batch the cheapest of all, whose work waits, so that its fleet is never idle.
     """
     best = curve.pareto()
     limit = question.limits.get("tpot_s")
     if limit is not None and limit < best.tpot_s[0]:
         return None
-    knee = float(curve.tpot_s[np.argmin(curve.pass_s * curve.output_s)])
-    standard = within(question, curve, knee if limit is None else limit)
+    if limit is None:
+        knee = float(curve.tpot_s[np.argmin(curve.pass_s * curve.output_s)])
+        limit = max(min(knee, READING_S), float(best.tpot_s[0]))
+    standard = within(question, curve, limit)
     fast = within(question, curve, max(standard.tpot_s / asked.fast_speedup, float(best.tpot_s[0])))
     return [
         Tier("fast", fast, asked.peak_to_mean),
@@ -95,6 +93,12 @@ def _between(question: Question, split: Split, low: float, high: float, tpot_s: 
     return found
 
 
+def _requests(question: Question, at: Points | Spot) -> np.ndarray:
+    """Return chip-seconds of a whole request."""
+    input_tokens, cached, output_tokens = question.lengths
+    return np.asarray(max(input_tokens - cached, 1.0) * at.input_s + output_tokens * at.output_s)
+
+
 def _cost(spot: Spot) -> float:
     return spot.output_s
 
@@ -103,18 +107,19 @@ def mix(question: Question, curve: Points, found: list[Tier], asked: Asked) -> d
     """Return what the tiers cost on one fleet, where batch work fills the troughs of what cannot wait.
 
     The fleet is sized for the peak of fast and standard. In its troughs batch runs on the standard tier's replicas, for
-    nothing is loaded anew, at their cheapest batch; what the troughs do not hold (all of it within a day, whatever the
-    day's shape) runs beside them as batch alone would. A price of batch that nobody can complain of lies between what
-    it adds to the fleet and what it would cost alone (Faulhaber 1975, American Economic Review 65(5),
+    nothing is loaded anew; what the troughs do not hold (all of it within a day, whatever the day's shape) runs beside
+    them as batch alone would: each where a whole request is cheapest. A price of batch that nobody can complain of lies
+    between what it adds to the fleet and what it would cost alone (Faulhaber 1975, American Economic Review 65(5),
     Cross-Subsidization); "proportional" shares the fleet by work, as far as that is not above. Multiples are of the
     standard tier alone, for whole requests.
     """
     fast, standard, batch = (tier.seconds(question)["request"] for tier in found)
     fast, standard = fast / found[0].spare, standard / found[1].spare
     replica = found[1].spot.split
-    own = curve.pick(np.array([curve.splits[i] == replica for i in curve.split])).pareto().at(-1)
-    shared = min(own, found[1].spot, key=_cost)
-    filling = Tier("batch", shared, 1.0).seconds(question)["request"]
+    own = curve.pick(np.array([curve.splits[i] == replica for i in curve.split]))
+    places = [(standard, found[1].spot.batch), *zip(_requests(question, own), own.batch, strict=True)]
+    filling, filled = (float(x) for x in min(places))
+    batch = float(min(filling, fast, batch, _requests(question, curve).min()))
     urgent = asked.fast_share * fast + (1.0 - asked.fast_share) * standard
     trough = (asked.peak_to_mean - 1.0) * urgent / filling  # batch requests that fit beside one that cannot wait
     share = trough / (1.0 + trough) if asked.batch_share is None else asked.batch_share
@@ -137,7 +142,7 @@ def mix(question: Question, curve: Points, found: list[Tier], asked: Asked) -> d
         "utilisation": work / fleet,
         "utilisation_without_batch": 1.0 / asked.peak_to_mean,
         "batch": {
-            "batch": shared.batch,
+            "batch": filled,
             "price_multiple": multiples,
             "discount": {k: 1.0 - v for k, v in multiples.items()},
         },

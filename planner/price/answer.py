@@ -128,9 +128,12 @@ def _steps(question: Question, asked: Asked, made: Sequence[Line]) -> tuple[list
 
 
 def _at(question: Question, asked: Asked, context: float) -> list[Line] | str:
-    """Return the standard tier's lines for requests of ``context`` tokens; where none runs, why not."""
+    """Return the standard tier's lines for requests of ``context`` tokens; where none runs, why not.
+
+    Prompts so long are taken to run on replicas of their own: all others would wait for them.
+    """
     _, _, output_tokens = question.lengths
-    long = replace(question, lengths=(context - output_tokens, 0.0, output_tokens))
+    long = replace(question, lengths=(context - output_tokens, 0.0, output_tokens), disaggregated=True)
     found = curve(long)
     chosen = tiers(long, found, asked.tiers) if len(found.batch) else None
     if chosen is None:

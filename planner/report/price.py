@@ -15,8 +15,8 @@ from .verdict import count, figure, ways
 _LINES = {
     "input": "input",
     "cached_input": "cached input",
-    "cache_write_5m": "written for 5 min",
-    "cache_write_1h": "written for 1 h",
+    "cache_write_5m": "write, 5 min",
+    "cache_write_1h": "write, 1 h",
     "output": "output",
 }
 
@@ -54,13 +54,17 @@ def _lines(answer: dict[str, Any]) -> Table:
 
 
 def _tiers(answer: dict[str, Any]) -> Table:
-    out = table("Tiers", "", "speed", "price", "tokens/s each", "at once", "input", "cached", "output")
+    out = table("Tiers", "", "speed", "price", "tokens/s", "at once", "input", "cached", "output")
     for row in answer["tiers"]:
         usd = row["usd_per_mtok"]
-        cells = [f"x {row['speedup']:.2f}", f"x {row['price_multiple']:.2f}", figure(row["tokens_per_s_per_user"])]
+        cells = [_times(row["speedup"]), _times(row["price_multiple"]), figure(row["tokens_per_s_per_user"])]
         cells += [count(row["batch"]), *(price(usd[k]) for k in ("input", "cached_input", "output"))]
         out.add_row(row["name"], *cells)
     return out
+
+
+def _times(ratio: float) -> str:
+    return f"x {ratio:.2f}" if 0.0995 <= ratio < 9.995 else f"x {ratio:.2g}" if ratio < 1.0 else f"x {figure(ratio)}"
 
 
 def _steps(answer: dict[str, Any]) -> Table | None:

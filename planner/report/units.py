@@ -37,12 +37,12 @@ def duration(value: float) -> str:
 
 
 def price(usd: float) -> str:
-    """Return US dollars as a price list prints them: $132, $1.10, $0.295, $0.0375, $0.0000838."""
+    """Return US dollars as a price list prints them: $132, $1.10, $0.295, $0.0375, $0.000084."""
     if abs(usd) >= 99.95:
         return f"${usd:,.0f}"
     if abs(usd) >= 0.0995:
         return f"${usd:.2f}" if abs(usd) >= 0.9995 else f"${usd:.3f}"
-    return f"${usd:.3g}" if abs(usd) >= 1e-4 or usd == 0.0 else f"${Decimal(f'{usd:.3g}'):f}"  # no exponents
+    return f"${usd:.3g}" if abs(usd) >= 1e-4 or usd == 0.0 else f"${Decimal(f'{usd:.2g}'):f}"  # no exponents
 
 
 def gigabytes(value: float) -> str:
