@@ -90,7 +90,7 @@ def parse(command: str, form: type, words: Sequence[str], specs: Mapping[str, Fi
         flag, eq, value = word.partition("=")
         flag = flag.replace("_", "-")
         if flag not in flags:
-            hint = _elsewhere(flag) or ("" if flag == "--" else configs.nearest(flag, flags))
+            hint = _elsewhere(flag) + ("" if flag == "--" else configs.nearest(flag, flags))
             hint = hint or f"; see 'llm-planner {command} --help'"
             raise InputError(f"unknown flag '{configs.shown(flag)}'{hint}")
         name = flags[flag]
