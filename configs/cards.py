@@ -12,7 +12,8 @@ from .json_fields import Fields, read_json
 from .loader import SOURCE, Number, Rows, Table, Text, read_toml
 
 PRICE_TIERS = ("standard", "batch", "flex", "priority", "fast", "peak", "off-peak")
-_LOW, _HIGH = 1e-8, 1e7  # US dollars per million tokens; what `price` may come to for odd machines too
+_LOW, _HIGH = 1e-4, 1e4  # US dollars per million tokens
+_SAVED = (1e-8, 1e7)  # likewise, of what `price` may come to on odd machines
 _USD = "US dollars per million tokens"
 _KINDS = ("input", "cached_input", "cache_write_5m", "cache_write_1h", "output")
 _NEEDED = ("input", "output")
@@ -159,5 +160,5 @@ def _usd(table: Fields) -> Price:
     for kind in _NEEDED:
         if usd.has(kind) is None:
             usd.refuse(kind, f"is missing: {_USD} are needed")
-    found: dict[str, Any] = {kind: usd.number(kind, _LOW, _HIGH) for kind in _KINDS}
+    found: dict[str, Any] = {kind: usd.number(kind, *_SAVED) for kind in _KINDS}
     return Price(tier="standard", **found)

@@ -269,7 +269,7 @@ BAD_SAVED = {
     "another answer": ({**SAVED, "schema": "estimate/1"}, 'schema must be "price/1"'),
     "infeasible": ({"schema": "price/1", "status": "infeasible", "usd_per_mtok": None}, "this answer holds no prices"),
     "no output": ({**SAVED, "usd_per_mtok": usd(1.0, output=None)}, "usd_per_mtok.output is missing"),
-    "negative": ({**SAVED, "usd_per_mtok": usd(-1.0)}, "usd_per_mtok.input = -1.0 must be a number from 0.0001"),
+    "negative": ({**SAVED, "usd_per_mtok": usd(-1.0)}, "usd_per_mtok.input = -1.0 must be a number from 1e-08"),
     "not a number": ({**SAVED, "usd_per_mtok": usd(1.0, output="5")}, 'usd_per_mtok.output = "5" must be a number'),
     "infinite": (json.dumps(SAVED).replace("50.0", "1e999"), "must be a number from 0.1 to"),
     "huge": (json.dumps(SAVED).replace("50.0", "1" + "0" * 400), "must be a number from 0.1 to"),

@@ -1,12 +1,12 @@
 """The command deduce: a card and what is known into questions, the answer into a document."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import configs
 from configs.cards import CardFacts, Price
+from configs.json_fields import Fields, brief
+from configs.loader import Number
 
 from ..scenario import DEFAULTS
 from .values import InputError, check_usd, flag_of, over_file
@@ -14,6 +14,16 @@ from .values import InputError, check_usd, flag_of, over_file
 _PRICES = ("input", "cached_input", "cache_write_5m", "cache_write_1h", "output")
 _LONG = ("context_step", "long_input", "long_output")
 _OWN = (*_PRICES, *_LONG, "tokens_per_s")
+# Where a card saved by `price` states what: settings by table and field.
+_STATED = {
+    "chip": ("chip", "id"),
+    "input_tokens": ("requests", "input_tokens"),
+    "output_tokens": ("requests", "output_tokens"),
+    "engine": ("engine", "id"),
+    "peak_to_mean": ("", "peak_to_mean"),
+    "precision": ("precision", "weights"),
+    "kv_precision": ("precision", "kv_cache"),
+}
 _CHIPS = "h100-sxm,h200-sxm,b200-sxm"  # what most clouds rent, and what is measured
 _NOISE = 0.3  # an assumption: public batch tiers are half of standard and caches a tenth of input, whatever they cost
 # A typical model of each kind: only its kind, layout and formats are taken, sizes are deduced.
@@ -30,7 +40,7 @@ def deduce(asked: dict[str, Any]) -> dict[str, Any]:
     known = configs.load_asked(asked["scenario"], configs.DEDUCE_SETTINGS) if "scenario" in asked else {}
     given = over_file(flags, known, (("card", *_OWN),))
     card = _card(given)
-    given = {**_stated(given), **given}
+    given = {**_stated(given, card), **given}
     names = [name.strip() for name in given.get("chip", _CHIPS).split(",")]
     if not all(names):
         raise InputError(f"--chip = '{configs.shown(given['chip'])}' must be ids separated by single commas")
@@ -98,28 +108,24 @@ def _card(given: Mapping[str, Any]) -> CardFacts:
     return CardFacts("given", "the prices given", "", tuple(prices), speeds, {})
 
 
-def _stated(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a card saved by `price` states of its service: chip, requests, formats, engine and peaks.
+def _stated(given: Mapping[str, Any], card: CardFacts) -> dict[str, Any]:
+    """Return what a card saved by `price` states of its service, where flags do not: chip, requests, formats, engine
+    and peaks. One written by hand may state less.
 
     Sizes, margin, replica and batch are in that file too, and are not looked at: they are what is deduced.
     """
     if not given.get("card", "").endswith(".json"):
         return {}
-    try:
-        told = json.loads(Path(given["card"]).read_text(encoding="utf-8"))
-        requests, precision = told["requests"], told["precision"]
-        out = {
-            "chip": told["chip"]["id"],
-            "input_tokens": requests["input_tokens"],
-            "output_tokens": requests["output_tokens"],
-            "engine": told["engine"]["id"],
-            "peak_to_mean": told["peak_to_mean"],
-            "precision": precision["weights"],
-            "kv_precision": precision["kv_cache"],
-        }
-        if out["precision"] not in (*configs.load_chip(out["chip"]).peak_flops_per_s, "int4"):
+    top, out = Fields(given["card"], "", card.tables), {}
+    for name, (table, key) in _STATED.items():
+        inner, spec = top.inner(table) if table else top, configs.DEDUCE_SETTINGS[name]
+        if name in given or inner.has(key) is None:
+            continue
+        out[name] = inner.number(key, spec.low, spec.high) if isinstance(spec, Number) else inner.fields[key]
+        if not isinstance(spec, Number) and not isinstance(out[name], str):
+            inner.refuse(key, f"= {brief(out[name])} must be a name")
+    if "precision" in out and "chip" in {**out, **given}:
+        rates = [configs.load_chip(name.strip()).peak_flops_per_s for name in {**out, **given}["chip"].split(",")]
+        if not all(out["precision"] in (*rate, "int4") for rate in rates):
             del out["precision"]  # weights alone were so narrow
-        configs.load_engine(out["engine"])
-        return out
-    except (KeyError, TypeError, configs.ConfigError):  # a card written by hand states less
-        return {}
+    return out

@@ -46,16 +46,16 @@ def deduce(card: CardFacts, questions: Sequence[Question], asked: Asked) -> dict
     shown = seen(card)
     takes = [given(question, shown, asked.known, asked.peak_to_mean, asked.noise) for question in questions]
     found = [infer(one) for one in takes]
-    evidence = np.array([one.log_evidence for one in found])
+    evidence = np.array([optima[0].log_evidence for optima in found])
     odds = np.exp(_INDEPENDENT * (evidence - evidence.max()))
     odds /= odds.sum()
     random = np.random.default_rng(0)
-    draws = np.concatenate([one.draws(round(_DRAWS * p), random) for one, p in zip(found, odds, strict=True)])
+    draws = np.concatenate([_draws(optima, _DRAWS * p, random) for optima, p in zip(found, odds, strict=True)])
     # Laplace knows no bounds: all parameters are at least the active ones, chips at least one, MFUs at most one.
     draws[:, (1, 3)] = np.maximum(draws[:, (1, 3)], 0.0)
     draws[:, 9:11] = np.minimum(draws[:, 9:11], 0.0)
     best = int(np.argmax(odds))
-    rows = _parameters(draws, found, odds, asked)
+    rows = _parameters(draws, asked)
     return {
         "schema": "deduce/1",
         "status": "ok",
@@ -64,14 +64,22 @@ def deduce(card: CardFacts, questions: Sequence[Question], asked: Asked) -> dict
         "parameters": rows,
         "assumptions": _assumptions(questions, odds, asked),
         "cache_tiers": caches(card, draws[:, 2], questions[best], float(np.exp(np.median(draws[:, 4])))),
-        "fit": _fit(shown, found[best]),
+        "fit": _fit(shown, found[best][0]),
         "not_identified": [name for name, row in rows.items() if row["identified"] == "no"],
         "blackboard": blackboard(card, shown, questions[best], takes[best], rows),
-        "warnings": _warnings(shown, found[best], questions[best], asked),
+        "warnings": _warnings(shown, found[best][0], questions[best], asked),
     }
 
 
-def _parameters(draws: np.ndarray, found: Sequence[Found], odds: np.ndarray, asked: Asked) -> dict[str, dict[str, Any]]:
+def _draws(optima: Sequence[Found], count: float, random: np.random.Generator) -> np.ndarray:
+    """Return about ``count`` draws, each optimum's share as its evidence."""
+    share = np.exp([one.log_evidence - optima[0].log_evidence for one in optima])
+    return np.concatenate(
+        [one.draws(round(count * p), random) for one, p in zip(optima, share / share.sum(), strict=True)]
+    )
+
+
+def _parameters(draws: np.ndarray, asked: Asked) -> dict[str, dict[str, Any]]:
     """Return median and 90 % interval of every parameter, and whether the card tells it.
 
     A parameter is identified where the card narrows what was known before by more than a factor of three, weakly

@@ -1,7 +1,7 @@
 """What the same card says on a blackboard: one price, one equation, textbook rooflines."""
 
 from collections.abc import Mapping
-from math import exp, log
+from math import exp
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,13 @@ def blackboard(
     ``kv_bytes_per_token``: a provider puts a step of price where costs have their kink, at the balanced context; so
     the cache is as large as makes the active parameters balance there. ``decode_over_prefill_mfu``: output costs more
     than input as arithmetic waits for memory. The kink is that of `planner.deduce.forward` with no engine and ideal
-    kernels: a model's arithmetic at the peak against its cache at the full rate.
+    kernels: a model's arithmetic at the peak against its cache at the full rate. ``refined_agrees`` where the reading
+    lies inside the interval of all prices together.
     """
     price = card.prices[0]
     n = parameters["active_params"]["value"]
     out: dict[str, Any] = {
+        "chip": question.chip.id,
         "step_tokens": seen.step_tokens,
         "active_params": n,
         "kv_bytes_per_token": None,
@@ -43,7 +45,8 @@ def blackboard(
         "engine": engine_numbers(engine),
         "hbm_bytes": question.chip.hbm_bytes,
     }
-    kv = parameters["kv_bytes_per_token"]["value"]
+    row = parameters["kv_bytes_per_token"]
+    kv = row["value"]
     x = np.log([n, max(parameters["sparsity"]["value"], 1.05), kv, 8.0, 1.0, 100.0, 100.0, 100.0, 100.0])
     asked = {**given, "machine": ideal}
     balanced = exp(program(LINEARISED, asked, x)(asked, x)["derived"][DERIVED.index("balanced_context")])
@@ -51,5 +54,5 @@ def blackboard(
     return out | {
         "kv_bytes_per_token": read,
         "refined_over_blackboard": kv / read,
-        "refined_agrees": bool(abs(log(kv / read)) < log(1.5)),
+        "refined_agrees": row["low"] <= read <= row["high"],
     }

@@ -70,4 +70,6 @@ def lines(question: Question, point: Point, spare: float, storage: Sequence[str]
 def _shared(causes: dict[str, float], chip_seconds: float) -> dict[str, float]:
     """Return ``chip_seconds`` shared out in proportion to the seconds of each cause."""
     whole = sum(causes.values())
+    if whole <= 0.0:  # so little that tiles hide it
+        return {"overhead": chip_seconds}
     return {name: chip_seconds * value / whole for name, value in causes.items()}

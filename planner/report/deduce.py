@@ -35,12 +35,17 @@ _LINES = {"input": "input", "output": "output", "tokens_per_s_per_user": "tokens
 def verdict(answer: dict[str, Any]) -> str:
     """Return the answer in one sentence."""
     rows = answer["parameters"]
-    n, kv, mfu = rows["active_params"], rows["kv_bytes_per_token"], rows["decode_mfu"]
-    text = (
-        f"{answer['card']['name']}: about {say(n['value'])} active parameters ({say(n['low'])} to {say(n['high'])}), "
-    )
-    text += f"{_bytes(kv['value'])} of KV cache per token ({_bytes(kv['low'])} to {_bytes(kv['high'])}), decoding at "
-    return text + f"{percent(mfu['value'])} of peak ({percent(mfu['low'])} to {percent(mfu['high'])})."
+    said = []
+    for name, what in (("active_params", "active parameters"), ("kv_bytes_per_token", "of KV cache per token")):
+        said.append(f"{_NAMES[name][1](rows[name]['value'])} {what} ({_between(name, rows[name])})")
+    mfu = rows["decode_mfu"]
+    text = f"{answer['card']['name']}: about {', '.join(said)}, decoding at "
+    return text + f"{percent(mfu['value'])} of peak ({_between('decode_mfu', mfu)})."
+
+
+def _between(name: str, row: dict[str, Any]) -> str:
+    unit = _NAMES[name][1]
+    return "given" if row["identified"] == "given" else f"{unit(row['low'])} to {unit(row['high'])}"
 
 
 def show(answer: dict[str, Any], console: Console) -> None:
@@ -54,13 +59,13 @@ def _parameters(answer: dict[str, Any]) -> Table:
     out.columns[3].justify = "left"
     for name, row in answer["parameters"].items():
         words, unit = _NAMES[name]
-        between = f"{unit(row['low'])} to {unit(row['high'])}"
+        between = "" if row["identified"] == "given" else _between(name, row)
         out.add_row(words, unit(row["value"]), between, _TOLD[row["identified"]])
     return out
 
 
 def _fit(answer: dict[str, Any]) -> Table:
-    out = table("The card, and that of the likeliest model", "", "card", "model", "off by")
+    out = table("Card and likeliest model", "", "card", "model", "off by")
     for row in answer["fit"]:
         unit = figure if row["line"] == "tokens_per_s_per_user" else price
         name = _SLOTS[row["slot"]] + _LINES[row["line"]]
@@ -73,8 +78,8 @@ def _caches(answer: dict[str, Any]) -> Table | None:
     if found is None:
         return None
     charged = found["charged_usd_per_mtok_per_hour"]
-    told = "" if charged is None else f"; the card charges {price(charged)}"
-    out = table(f"To hold a million tokens' caches for an hour{told}", "kept in", "would cost", "", "read once in")
+    told = "" if charged is None else f" (charged: {price(charged)})"
+    out = table(f"A million tokens' caches held for an hour{told}", "kept in", "would cost", "", "read once in")
     for row in found["tiers"]:
         between = f"{price(row['low_usd_per_mtok_per_hour'])} to {price(row['high_usd_per_mtok_per_hour'])}"
         cost = price(row["usd_per_mtok_per_hour"])
@@ -93,14 +98,14 @@ def _reasons(answer: dict[str, Any]) -> list[tuple[str, str]]:
     text = f"output at {1.0 / board['decode_over_prefill_mfu']:.2g} times input: decoding at "
     text += f"{percent(board['decode_over_prefill_mfu'])} of the MFU of prompts."
     if board["kv_bytes_per_token"] is not None:
-        text += f" A step at {say(board['step_tokens'])} tokens, if where costs have their kink, makes "
-        text += (
-            f"{board['kv_bytes_per_token']:,.0f} bytes per token for {say(board['active_params'])} active parameters; "
-        )
-        ratio = board["refined_over_blackboard"]
-        text += (
-            "prices taken together " + ("agree" if board["refined_agrees"] else f"say {figure(ratio)} times that") + "."
-        )
+        text += f" A step at {say(board['step_tokens'])} tokens, if where costs on {board['chip']} have their kink, "
+        text += f"makes {board['kv_bytes_per_token']:,.0f} bytes of KV cache per token for "
+        text += f"{say(board['active_params'])} active parameters; all prices together "
+        if not board["refined_agrees"]:
+            text += f"disagree: {_bytes(rows['kv_bytes_per_token']['value'])}, as weights, networks and pauses cost too"
+        else:
+            text += "allow it"
+        text += f" ({_between('kv_bytes_per_token', rows['kv_bytes_per_token'])})."
     out.append(("On a blackboard:", text))
     if caches is not None:
         drains = ", ".join(f"{hold}: {tier}" for hold, tier in caches["drains_like"].items())
