@@ -1,6 +1,7 @@
 """The price card that costs imply: its lines add up, its caches keep where it is cheapest, and it reads as a card."""
 
 import json
+import re
 from functools import cache
 from itertools import pairwise
 
@@ -23,6 +24,7 @@ TIERS = Tiers(fast_speedup=2.5, peak_to_mean=1.226, fast_share=0.1, batch_share=
 STORAGE = ("ddr5", "nvme", "disk")
 SMALL = {"model": "llama-3.1-8b", "chip": "h100-sxm", "chips": 2.0, "input_tokens": 2000.0, "output_tokens": 500.0}
 ASK = ["price", "--model", "llama-3.1-8b", "--chip", "h100-sxm", "--chips", "2"]
+ALONE = ASK[:-2]
 
 
 @cache
@@ -143,15 +145,25 @@ def test_public_cards_are_the_yardstick():
         (["--margin", "1"], "--margin = 1 is outside 0 to 0.99"),
         (["--margin", "-0.1"], "outside 0 to 0.99"),
         (["--margin", "nan"], "is not a number"),
+        (["--margin", "inf"], "is not a number"),
+        (["--margin", "30%"], "is not a number"),
+        (["--margin", ""], "is not a number"),
         (["--context-steps", "200k,100k"], "must rise from one to the next"),
         (["--context-steps", "none,5k"], "--context-steps = 'none' must be"),
         (["--context-steps", ""], "--context-steps is empty"),
         (["--context-steps", "200"], "must be 1000 to 1e+08 tokens"),
         (["--context-steps", "2k"], "must be above the 2,048 tokens"),
         (["--context-steps", "inf"], "must be 1000 to 1e+08 tokens"),
+        (["--context-steps", "nan"], "--context-steps = 'nan' must be"),
+        (["--context-steps", "5k,,9k"], "--context-steps = '' must be"),
+        (["--context-steps", "5k,5k"], "must rise from one to the next"),
+        (["--context-steps", "1e9"], "must be 1000 to 1e+08 tokens"),
         (["--storage", "floppy"], "unknown storage 'floppy'"),
         (["--storage", "ddr5,"], "unknown storage ''"),
         (["--storage", "nvme,nvme"], "names nvme twice"),
+        (["--storage", ""], "--storage is empty"),
+        (["--storage", "none,ddr5"], "unknown storage 'none'"),
+        (["--storage", "no/such.toml"], "no such file"),
         (["--peak-to-mean", "0.5"], "outside 1 to 1000"),
         (["--fast-speed", "2"], "did you mean '--fast-speedup'"),
         (["--batch", "8"], "belongs to"),
@@ -192,3 +204,75 @@ def test_the_terminal_shows_a_card(capsys):
     for words in ("Per million tokens", "Tiers", "Long contexts", "cheapest when held", "Beside public cards"):
         assert words in out
     assert np.isfinite(float(out.split("Llama 3.1 8B")[1].split("$")[1].split()[0]))
+
+
+ODD = {
+    "one token in, one out": ["--input-tokens", "1", "--output-tokens", "1"],
+    "prompts that fit once": ["--input-tokens", "1e6", "--output-tokens", "100"],
+    "answers that fit once": ["--input-tokens", "1", "--output-tokens", "1e6"],
+    "all but one token cached": ["--input-tokens", "8k", "--cached-tokens", "7999"],
+    "one token cached": ["--input-tokens", "8k", "--cached-tokens", "1"],
+    "speculation": ["--draft-tokens", "3", "--accept-tokens", "2.2"],
+    "prompts apart": ["--disaggregated"],
+    "a pipeline": ["--chips", "2", "--pp", "2"],
+    "four bits": ["--precision", "int4"],
+    "a first token soon": ["--ttft-ms", "60"],
+    "no storage, no steps": ["--storage", "none", "--context-steps", "none"],
+    "hardly a price": ["--chip-usd-per-hour", "0.001"],
+}
+
+
+def numbers(tree):
+    """Every number in ``tree``."""
+    if isinstance(tree, dict | list):
+        for sub in tree.values() if isinstance(tree, dict) else tree:
+            yield from numbers(sub)
+    elif isinstance(tree, int | float) and not isinstance(tree, bool):
+        yield tree
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_questions_have_finite_prices_that_do_not_fall_where_they_must_rise(name, capsys):
+    assert main([*ALONE, *ODD[name], "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out, parse_constant=lambda c: pytest.fail(f"{c} in the JSON"))
+    assert all(value >= 0.0 for value in numbers(answer))
+    usd = answer["usd_per_mtok"]
+    assert 0.0 < usd["cached_input"] <= usd["input"] <= usd["cache_write_5m"] <= usd["cache_write_1h"]
+    fast, standard, batch = (row["usd_per_mtok"]["output"] for row in answer["tiers"])
+    assert fast >= standard == usd["output"] >= batch
+    steps = answer["context_steps"]
+    assert all(a["context_tokens"] < b["context_tokens"] for a, b in pairwise(steps))
+    assert all(a["usd_per_mtok"]["output"] < b["usd_per_mtok"]["output"] for a, b in pairwise(steps))
+    spans = [(row["cheapest_from_s"], row["cheapest_to_s"]) for row in answer["cache_tiers"]]
+    spans = sorted(span for span in spans if span[0] is not None)
+    assert [0.0, *(end for _, end in spans)] == [*(start for start, _ in spans), None]
+
+
+SHOWN = {
+    "experts": ["price", "--model", "qwen3-30b-a3b", "--chip", "h100-sxm", "--margin", "0.123456"],
+    "a tiny model": ["price", "--params", "1M", "--chip", "l4", "--margin", "0.5"],
+    "dear, all steps": [
+        *ALONE,
+        "--chip-usd-per-hour",
+        "999",
+        "--margin",
+        "0.99",
+        "--context-steps",
+        "4k,16k,64k,1M,100M",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_no_cell_is_cut_or_wrapped_at_80_columns(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(SHOWN[name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in text for text in lines)
+    # As many rows as there are, each with as many cells as the header.
+    rows = {text.split("  ")[0]: re.split(r"\s{2,}", text.strip()) for text in lines}
+    for first in ("input", "cached input", "write, 5 min", "write, 1 h", "output"):
+        assert len(rows[first]) == len(rows["input"])
+    for first in ("fast", "standard", "batch"):
+        assert len(rows[first]) == 8, rows[first]

@@ -103,8 +103,7 @@ def curve(question: Question) -> Points:
     coarse = points(question, question.splits, SCAN_BATCHES)
     if not len(coarse.batch):
         return coarse
-    close = coarse.output_s <= _NEAR * coarse.least_cost(_NEAR * coarse.tpot_s)
-    close |= coarse.tpot_s == coarse.tpot_s.min()  # a little speed at many times the cost is an end of the curve too
+    close = coarse.output_s <= _NEAR * coarse.least_cost(coarse.tpot_s / _NEAR)
     over = coarse.output_s / coarse.least_cost(coarse.tpot_s)
     near = sorted(set(coarse.split[close].tolist()), key=lambda i: float(over[coarse.split == i].min()))
     near = near[:_SHORTLIST]
