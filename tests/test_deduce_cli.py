@@ -41,6 +41,8 @@ KEYS = {"schema", "status", "message", "card", "parameters", "assumptions", "cac
         "blackboard", "warnings"}  # fmt: skip
 PARAMETERS = {"kv_bytes_per_token", "active_params", "sparsity", "total_params", "decode_mfu", "prefill_mfu",
               "balanced_context_tokens", "batch", "chips", "margin_fraction"}  # fmt: skip
+BOARD_KEYS = {"chip", "step_tokens", "active_params", "kv_bytes_per_token", "decode_over_prefill_mfu",
+              "refined_over_blackboard", "refined_agrees"}  # fmt: skip
 
 Run = Callable[[list[str]], tuple[int, str, str]]
 
@@ -97,6 +99,7 @@ def test_the_json_has_the_keys_of_the_contract_and_finite_numbers(name, ask):
     assert (set(answer), answer["schema"], answer["status"]) == (KEYS, "deduce/1", "ok")
     assert answer["message"].endswith(".")
     assert set(answer["parameters"]) == PARAMETERS
+    assert set(answer["blackboard"]) == BOARD_KEYS
     assert all(math.isfinite(v) for v in numbers(answer))
     for row in answer["parameters"].values():
         assert row["low"] <= row["value"] <= row["high"]

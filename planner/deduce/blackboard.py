@@ -36,6 +36,8 @@ def blackboard(
         "active_params": n,
         "kv_bytes_per_token": None,
         "decode_over_prefill_mfu": price.input / price.output,
+        "refined_over_blackboard": None,
+        "refined_agrees": None,
     }
     if seen.step_tokens is None:
         return out

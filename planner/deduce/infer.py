@@ -15,7 +15,7 @@ _ROUNDS = 60
 # cards have a second optimum at small caches.
 _STARTS = ((0.2, 1.0, 0.2, 1.0), (0.2, 0.03, 1.0, 1.0), (1.0, 1.0, 25.0, 10.0), (1.0, 0.03, 25.0, 10.0))
 _WORTH, _APART = 3.0, 0.5  # ln of evidence within which an optimum counts, and of a size by which it is another
-_STILL = 1e-7  # gain of a step, in squared standard errors
+_STILL = 1e-4  # gain of a step, in squared standard errors
 _STUCK = 1e9
 _FAR = 1.5  # ln that no step exceeds: prices are far from linear in the sizes
 
