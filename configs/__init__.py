@@ -72,6 +72,7 @@ from .scenarios import load_scenario as load_scenario
 from .scenarios import load_served as load_served
 from .shapes import ShapeFacts as ShapeFacts
 from .shapes import load_shape as load_shape
+from .storage import USUAL_STORAGE as USUAL_STORAGE
 from .storage import StorageFacts as StorageFacts
 from .storage import load_storage as load_storage
 from .trainers import TRAINING_RESIDUALS as TRAINING_RESIDUALS

@@ -16,6 +16,8 @@ _SCHEMA = {
     "price": Table({"usd_per_hour": _PRICE, "low_usd_per_hour": _PRICE, "high_usd_per_hour": _PRICE}),
 }
 
+USUAL_STORAGE = ("ddr5", "nvme", "disk", "object-store")  # where caches are kept below HBM, unless told otherwise
+
 
 @dataclass(frozen=True)
 class StorageFacts:

@@ -3,13 +3,10 @@
 import json
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from planner.cli.main import main
 
 PLAIN = ["deduce", "--input", "1", "--output", "4", "--chip", "h100-sxm"]
 BOARD = ["deduce", "--input", "2", "--output", "12", "--context-step", "200k", "--long-input", "4", "--long-output",
@@ -43,47 +40,6 @@ PARAMETERS = {"kv_bytes_per_token", "active_params", "sparsity", "total_params",
               "balanced_context_tokens", "batch", "chips", "margin_fraction"}  # fmt: skip
 BOARD_KEYS = {"chip", "step_tokens", "active_params", "kv_bytes_per_token", "decode_over_prefill_mfu",
               "refined_over_blackboard", "refined_agrees"}  # fmt: skip
-
-Run = Callable[[list[str]], tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path) -> Run:
-    """Return a function that runs words in an empty folder, and returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(words: list[str]) -> tuple[int, str, str]:
-        code = main(words)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
-
-
-@pytest.fixture
-def ask(run) -> Callable[[list[str]], dict[str, Any]]:
-    """Return a function that runs words with --json and returns the one strict JSON object."""
-
-    def call(words: list[str]) -> dict[str, Any]:
-        code, out, err = run([*words, "--json"])
-        assert (code, err) == (0, ""), (out[:500], err)
-        return json.loads(out, parse_constant=lambda c: pytest.fail(f"{c} in the JSON"))
-
-    return call
-
-
-@pytest.fixture
-def refused(run) -> Callable[[list[str]], str]:
-    """Return a function that runs bad words, checks that one sentence refuses them, and returns it."""
-
-    def call(words: list[str]) -> str:
-        code, out, err = run(words)
-        assert (code, out) == (2, ""), err
-        assert err.startswith("planner: ")
-        assert err.count("\n") == 1
-        return err.removeprefix("planner: ").strip()
-
-    return call
 
 
 def numbers(tree: Any) -> list[float]:

@@ -8,14 +8,12 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import configs
-from planner.cli.main import main
 from planner.report.units import energy_per, gigabytes, price, seconds
 from planner.report.verdict import count, figure
 
@@ -70,53 +68,6 @@ KEYS = {
 }  # fmt: skip
 PART = {"op", "seconds", "share", "bound", "basis", "flops", "bytes"}
 ROW = {"batch", "tpot_s", "ttft_s", "output_tokens_per_s", "usd_per_mtok_output", "feasible"}
-
-Run = Callable[[list[str]], tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path) -> Run:
-    """Return a function that runs words in an empty folder, and returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(words: list[str]) -> tuple[int, str, str]:
-        try:
-            code = main(words)
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
-
-
-@pytest.fixture
-def ask(run) -> Callable[..., dict[str, Any]]:
-    """Return a function that runs words with --json and returns the one strict JSON object."""
-
-    def call(words: list[str], code: int = 0) -> dict[str, Any]:
-        done, out, err = run([*words, "--json"])
-        assert (done, err) == (code, ""), (out[:500], err)
-        return json.loads(out, parse_constant=lambda c: pytest.fail(f"{c} in the JSON"))
-
-    return call
-
-
-@pytest.fixture
-def refused(run) -> Callable[[list[str]], str]:
-    """Return a function that runs bad words, checks how they are refused, and returns the sentence."""
-
-    def call(words: list[str]) -> str:
-        code, out, err = run(words)
-        assert (code, out) == (2, ""), err
-        assert err.startswith("planner: ")
-        assert err.count("\n") == 1
-        assert "Traceback" not in err
-        sentence = err.removeprefix("planner: ").strip()
-        assert not re.search(r"[.!] +[A-Z]", sentence), "the refusal must be one sentence"
-        return sentence
-
-    return call
 
 
 def numbers(tree: Any, path: str = "") -> dict[str, float]:

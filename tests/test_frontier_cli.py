@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 
 import configs
-from planner.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 ASK = ["frontier", "--model", "llama-3.1-8b", "--chip", "h100-sxm"]
@@ -56,50 +54,6 @@ POINT = {
 }  # fmt: skip
 TIER = POINT | {"name", "speedup", "price_multiple", "input_price_multiple", "request_price_multiple",
                 "worth_above_usd_per_hour", "usd_per_mtok"}  # fmt: skip
-
-Run = Callable[[list[str]], tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path) -> Run:
-    """Return a function that runs words in an empty folder, and returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(words: list[str]) -> tuple[int, str, str]:
-        code = main(words)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
-
-
-@pytest.fixture
-def ask(run) -> Callable[..., dict[str, Any]]:
-    """Return a function that runs words with --json and returns the one strict JSON object."""
-
-    def call(words: list[str], code: int = 0) -> dict[str, Any]:
-        done, out, err = run([*words, "--json"])
-        assert (done, err) == (code, ""), (out[:500], err)
-        return json.loads(out, parse_constant=lambda c: pytest.fail(f"{c} in the JSON"))
-
-    return call
-
-
-@pytest.fixture
-def refused(run) -> Callable[[list[str]], str]:
-    """Return a function that runs bad words, checks how they are refused, and returns the sentence."""
-
-    def call(words: list[str]) -> str:
-        code, out, err = run(words)
-        assert (code, out) == (2, ""), err
-        assert err.startswith("planner: ")
-        assert err.count("\n") == 1
-        assert "Traceback" not in err
-        sentence = err.removeprefix("planner: ").strip()
-        assert not re.search(r"[.!] +[A-Z]", sentence), "the refusal must be one sentence"
-        return sentence
-
-    return call
 
 
 def numbers(tree: Any) -> list[float]:

@@ -11,7 +11,6 @@ from .values import InputError, check_usd, number
 
 _STEPS = "200k"
 _SHORTEST, _LONGEST = 1e3, 1e8  # tokens of context where a step may be
-_STORAGE = "ddr5,nvme,disk,object-store"
 
 
 def price(asked: dict[str, Any]) -> dict[str, Any]:
@@ -21,7 +20,8 @@ def price(asked: dict[str, Any]) -> dict[str, Any]:
         InputError: a bad flag. configs.ConfigError: a bad name or file.
     """
     given = settings(asked, configs.PRICE_SETTINGS)
-    steps, storage = _steps(given.get("context_steps", _STEPS)), _storage(given.get("storage", _STORAGE))
+    steps = _steps(given.get("context_steps", _STEPS))
+    storage = _storage(given.get("storage", ",".join(configs.USUAL_STORAGE)))
     check_usd(given)
     from ..estimate.question import Question
     from ..price.answer import Asked

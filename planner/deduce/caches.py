@@ -1,6 +1,6 @@
 """What a card's cache prices say: what holding costs, and which memory would cost that."""
 
-from math import exp, log
+from math import log
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,6 @@ import configs
 from configs.cards import CardFacts
 
 from ..estimate.question import Question
-from ..price.cache import STORAGE
 from ..price.lines import HOLDS_S
 
 _HOUR = configs.HOUR_S
@@ -29,7 +28,7 @@ def caches(card: CardFacts, ln_kv: np.ndarray, question: Question, markup: float
     low, middle, high = np.exp(np.quantile(ln_kv, (0.05, 0.5, 0.95)))
     chip = question.chip
     tiers = {"hbm": (chip.hbm_bytes, chip.hbm_bytes / chip.hbm_bytes_per_s, question.usd_per_hour or 0.0)}
-    for one in map(configs.load_storage, STORAGE):
+    for one in map(configs.load_storage, configs.USUAL_STORAGE):
         tiers[one.id] = (one.bytes, one.drain_s, one.usd_per_hour)
     rows = [
         {"tier": name, "drain_s": drain, **{f"{key}usd_per_mtok_per_hour": 1e6 * markup * kv / size * usd for key, kv in
@@ -56,5 +55,4 @@ def caches(card: CardFacts, ln_kv: np.ndarray, question: Question, markup: float
         "tiers": rows,
         "priced_like": like,
         "drains_like": drains,
-        "spread": exp(log(high / low) / 2.0),
     }

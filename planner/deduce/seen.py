@@ -7,9 +7,9 @@ import numpy as np
 
 from configs.cards import CardFacts, Price
 
+from ..price.answer import BEYOND
 from .names import LINES, SLOTS
 
-BEYOND = 5.0  # times where a range of context begins: where one without an end is taken to end, as `price` takes it
 FAST = ("fast", "priority")
 # Standard errors, in logarithms, of input price, output price and speed as the typical model behind `forward` tells
 # them, against real models, layouts and replicas: 253 cards that `price` made of 83 public and many generic models on

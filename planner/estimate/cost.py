@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+import configs
+
 from .point import Point, evaluate
 from .question import Question
 
@@ -56,9 +58,13 @@ def decode_chip_seconds(point: Point) -> np.ndarray:
 
 def output_usd_per_mtok(question: Question, point: Point) -> list[float] | None:
     """Return dollars per million output tokens at the point's batch and along its curve; None without a price."""
-    if question.usd_per_hour is None:
-        return None
-    return [float(x) for x in 1e6 * question.usd_per_hour / 3600.0 * decode_chip_seconds(point)]
+    rate = usd_per_mtok(question, 1.0)
+    return None if rate is None else [rate * float(x) for x in decode_chip_seconds(point)]
+
+
+def usd_per_mtok(question: Question, chip_seconds: float) -> float | None:
+    """Return dollars per million tokens of ``chip_seconds`` each; None where the chip has no price."""
+    return None if question.usd_per_hour is None else 1e6 * question.usd_per_hour / configs.HOUR_S * chip_seconds
 
 
 def prompt_chip_seconds(point: Point) -> float:

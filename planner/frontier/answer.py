@@ -1,37 +1,19 @@
 """The answer of frontier as the JSON document that `--json` prints."""
 
-from dataclasses import replace
 from typing import Any
 
 from ..estimate.answer import described
-from ..estimate.cost import price_basis
-from ..estimate.infeasible import above, too_large
-from ..estimate.point import SCAN_BATCHES, Point, evaluate
+from ..estimate.cost import price_basis, usd_per_mtok
+from ..estimate.point import Point, evaluate
 from ..estimate.question import Question
 from ..estimate.trust import interval, warnings
-from .curve import Points, Spot, curve, larger, points, replicas
-from .limits import limits, usd_per_mtok
+from .curve import Spot, considered
+from .limits import limits
+from .refusal import refused
 from .tiers import Asked, Tier, mix, tiers
 
 _ENOUGH = 0.999  # of the speed-up asked for: what whole sequences allow
 _SAME = 1e-3  # two costs no further apart are told as one
-
-
-def considered(question: Question, sized: bool) -> tuple[Question, Points]:
-    """Return ``question`` over every layout and its curve: as it is where chips or a layout were asked for (``sized``),
-    else over all replica sizes, larger ones too where none of them holds the model."""
-    if not sized:
-        question = replace(question, splits=replicas(question), split_given=False)
-    found = curve(question)
-    while not sized and not holds(found) and (more := larger(question)):
-        question = replace(question, splits=more)
-        found = curve(question)
-    return question, found
-
-
-def holds(found: Points) -> bool:
-    """Say whether any replica holds the model and one sequence, however long that takes."""
-    return bool((found.most >= 1.0).any())
 
 
 def frontier(question: Question, asked: Asked, sized: bool = False) -> dict[str, Any]:
@@ -123,43 +105,6 @@ def _smallest(question: Question, spot: Spot) -> dict[str, Any]:
         "output_tokens_per_s": spot.output_tokens_per_s,
         "requests_per_s": spot.output_tokens_per_s / question.lengths[2],
         "usd_per_hour": None if usd is None else usd * spot.split.chips,
-    }
-
-
-def refused(question: Question, found: Points) -> dict[str, Any]:
-    """Return why there is no curve, or no standard tier on it, and what would do."""
-    point = evaluate(question, question.splits[-1], 1.0)
-    why = _too_slow(question, found.pareto()) if len(found.batch) else _nothing(question, point)
-    return {"status": "infeasible", **why, "warnings": warnings(question, point)}
-
-
-def _nothing(question: Question, point: Point) -> dict[str, Any]:
-    free = points(replace(question, limits={}), question.splits, SCAN_BATCHES)
-    if not holds(free):
-        return too_large(question, point)
-    limit, least = question.limits["ttft_s"], float(free.ttft_s.min())
-    return {
-        "message": f"no batch, layout or replica keeps --ttft-ms {1e3 * limit:g}: {_best('quickest', question)} "
-        f"takes {1e3 * least:.4g} ms; --ttft-ms {above(1e3 * least):g} would do.",
-        "binding_limit": "ttft",
-        "exceeds_by_ratio": least / limit,
-        "nearest_feasible": {"ttft_ms": above(1e3 * least)},
-    }
-
-
-def _best(which: str, question: Question) -> str:
-    tried = len(question.splits)
-    return f"the {which} of {tried} layouts" if tried > 1 else "the one layout asked for"
-
-
-def _too_slow(question: Question, best: Points) -> dict[str, Any]:
-    limit, least = question.limits["tpot_s"], float(best.tpot_s[0])
-    return {
-        "message": f"no batch, layout or replica keeps --tpot-ms {1e3 * limit:g}: {_best('fastest', question)} "
-        f"takes {1e3 * least:.4g} ms; --tpot-ms {above(1e3 * least):g} would do.",
-        "binding_limit": "tpot",
-        "exceeds_by_ratio": least / limit,
-        "nearest_feasible": {"tpot_ms": above(1e3 * least)},
     }
 
 

@@ -112,6 +112,23 @@ def curve(question: Question) -> Points:
     return points(question, [question.splits[i] for i in near], np.unique(np.floor(batches)))
 
 
+def considered(question: Question, sized: bool) -> tuple[Question, Points]:
+    """Return ``question`` over every layout and its curve: as it is where chips or a layout were asked for (``sized``),
+    else over all replica sizes, larger ones too where none of them holds the model."""
+    if not sized:
+        question = replace(question, splits=replicas(question), split_given=False)
+    found = curve(question)
+    while not sized and not holds(found) and (more := larger(question)):
+        question = replace(question, splits=more)
+        found = curve(question)
+    return question, found
+
+
+def holds(found: Points) -> bool:
+    """Say whether any replica holds the model and one sequence, however long that takes."""
+    return bool((found.most >= 1.0).any())
+
+
 def _round(batches: np.ndarray) -> np.ndarray:
     """Return for each of rising ``batches`` the whole one, beyond the last, that most powers of two divide: tiles of
     kernels are full there, so that one more costs most."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from configs.formats import FORMATS
 
+from ..estimate.cost import usd_per_mtok
 from ..estimate.parts import crossing, floor_s, ideal_batch, multiplies, peak_of
 from ..estimate.point import Point, evaluate
 from ..estimate.question import Question
@@ -33,11 +34,6 @@ def limits(question: Question, best: Points, standard: Point) -> dict[str, Any]:
         "ideal_batch": ideal_batches(question, standard),
         "balanced_context_tokens": balanced_context(question, standard),
     }
-
-
-def usd_per_mtok(question: Question, chip_seconds: float) -> float | None:
-    """Return dollars per million tokens of ``chip_seconds`` each; None where the chip has no price."""
-    return None if question.usd_per_hour is None else 1e6 * question.usd_per_hour / 3600.0 * chip_seconds
 
 
 def _floor(question: Question, best: Points) -> float:

@@ -4,21 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import configs
+
 from ..estimate.answer import described
 from ..estimate.cost import price_basis
 from ..estimate.point import Point, evaluate
 from ..estimate.question import Question
 from ..estimate.trust import interval, warnings
-from ..frontier.answer import considered, holds, refused
-from ..frontier.curve import curve
+from ..frontier.curve import considered, curve, holds
 from ..frontier.limits import balanced_context
+from ..frontier.refusal import refused
 from ..frontier.tiers import Asked as Tiers
 from ..frontier.tiers import Tier, tiers
 from .cache import Keeping, kv_bytes_per_token, reigns
 from .lines import Line, lines
-from .market import market
+from .market import market, over_standard
 
-_BEYOND = 5.0  # times the last step: where a range without an end is taken to end (200k to 1M, as on public cards)
+BEYOND = 5.0  # times the last step: where a range without an end is taken to end (200k to 1M, as on public cards)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def price(question: Question, asked: Asked, sized: bool = False) -> dict[str, An
         "price_basis": price_basis(question),
         "interval": _interval(question, point),
     }
-    document["ratios"] = _ratios(document)
+    long = steps[-1]["usd_per_mtok"] if len(steps) > 1 else {}
+    fast, _, batch = (row["usd_per_mtok"] for row in document["tiers"])
+    document["ratios"] = over_standard(usd, long, fast, batch)
     return out | document | {"market": dict(market()), "warnings": warnings(question, point) + unreached}
 
 
@@ -115,7 +119,7 @@ def _steps(question: Question, asked: Asked, made: Sequence[Line]) -> tuple[list
     }
     rows, notes = [base | {"usd_per_mtok": usd_per_mtok(made, asked.margin)}], []
     for low, high in zip(asked.steps, ends, strict=True):
-        context = (low * (high or _BEYOND * low)) ** 0.5
+        context = (low * (high or BEYOND * low)) ** 0.5
         found = _at(question, asked, context)
         if isinstance(found, str):
             notes.append(f"{found} requests of {context:,.0f} tokens: no price from {low:,.0f} on.")
@@ -154,26 +158,9 @@ def _keeping(ways: Sequence[Keeping]) -> list[dict[str, Any]]:
             "tier": way.tier,
             "name": way.name,
             "retrieve_usd_per_mtok": 1e6 * way.retrieve_usd,
-            "hold_usd_per_mtok_per_hour": 1e6 * 3600.0 * way.hold_usd_per_s,
+            "hold_usd_per_mtok_per_hour": 1e6 * configs.HOUR_S * way.hold_usd_per_s,
             "drain_s": way.drain_s,
             "cheapest_from_s": start,
             "cheapest_to_s": None if end == float("inf") else end,
         })  # fmt: skip
     return out
-
-
-def _ratios(document: dict[str, Any]) -> dict[str, float | None]:
-    """Return the card's ratios, under the names of `planner.price.market.RATIOS`."""
-    usd, steps = document["usd_per_mtok"], document["context_steps"]
-    fast, _, batch = (tier["price_multiple"] for tier in document["tiers"])
-    long = steps[-1]["usd_per_mtok"] if len(steps) > 1 else None
-    return {
-        "output_to_input": usd["output"] / usd["input"],
-        "cached_to_input": usd["cached_input"] / usd["input"],
-        "cache_write_5m_to_input": usd["cache_write_5m"] / usd["input"],
-        "cache_write_1h_to_input": usd["cache_write_1h"] / usd["input"],
-        "batch_to_standard": batch,
-        "fast_to_standard": fast,
-        "long_output_step": long and long["output"] / usd["output"],
-        "long_input_step": long and long["input"] / usd["input"],
-    }

@@ -9,8 +9,6 @@ from ..estimate.question import Question
 from ..serving.formats import KV_BYTES
 from ..serving.work import STATE_BYTES
 
-STORAGE = ("ddr5", "nvme", "disk", "object-store")  # below HBM, unless told otherwise
-
 
 @dataclass(frozen=True)
 class Keeping:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import configs
+
 from ..estimate.cost import decode_chip_seconds, prompt_chip_seconds
 from ..estimate.parts import causes
 from ..estimate.point import Point, evaluate
@@ -35,7 +37,7 @@ def lines(question: Question, point: Point, spare: float, storage: Sequence[str]
     cached token pays for being attended to by the new tokens of its prompt and for being fetched, from where it keeps
     cheapest for five minutes or an hour, whichever is dearer; a written one for being computed, stored and held.
     """
-    rate = (question.usd_per_hour or 0.0) / 3600.0 * _MILLION
+    rate = (question.usd_per_hour or 0.0) / configs.HOUR_S * _MILLION
     input_tokens, cached, output_tokens = question.lengths
     hit = cached or 0.5 * input_tokens
     fresh = max(input_tokens - hit, 1.0)

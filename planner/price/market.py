@@ -27,22 +27,31 @@ def ratios(card: CardFacts) -> dict[str, float | None]:
     for price in card.prices:
         tiers.setdefault(price.tier, []).append(price)
     plain = tiers.get("standard") or next(iter(tiers.values()))
-    base, long = plain[0], plain[-1] if len(plain) > 1 else None
     fast = next((tiers[name][0] for name in _FAST if name in tiers), None)
     batch = tiers["batch"][0] if "batch" in tiers else None
+    return over_standard(*(vars(x) if x else {} for x in (plain[0], plain[1:] and plain[-1], fast, batch)))
 
-    def over(above: float | None, below: float | None) -> float | None:
+
+_Prices = Mapping[str, float | None]
+
+
+def over_standard(base: _Prices, long: _Prices, fast: _Prices, batch: _Prices) -> dict[str, float | None]:
+    """Return `RATIOS` of prices by kind of token: the standard tier's, those of its longest contexts, of the fast tier
+    and of batch work, each empty where there are none."""
+
+    def over(above: float | None, kind: str) -> float | None:
+        below = base.get(kind)
         return None if above is None or below is None else above / below
 
     return {
-        "output_to_input": over(base.output, base.input),
-        "cached_to_input": over(base.cached_input, base.input),
-        "cache_write_5m_to_input": over(base.cache_write_5m, base.input),
-        "cache_write_1h_to_input": over(base.cache_write_1h, base.input),
-        "batch_to_standard": over(batch.output if batch else None, base.output),
-        "fast_to_standard": over(fast.output if fast else None, base.output),
-        "long_output_step": over(long.output if long else None, base.output),
-        "long_input_step": over(long.input if long else None, base.input),
+        "output_to_input": over(base.get("output"), "input"),
+        "cached_to_input": over(base.get("cached_input"), "input"),
+        "cache_write_5m_to_input": over(base.get("cache_write_5m"), "input"),
+        "cache_write_1h_to_input": over(base.get("cache_write_1h"), "input"),
+        "batch_to_standard": over(batch.get("output"), "output"),
+        "fast_to_standard": over(fast.get("output"), "output"),
+        "long_output_step": over(long.get("output"), "output"),
+        "long_input_step": over(long.get("input"), "input"),
     }
 
 

@@ -13,8 +13,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from planner.cli.frontier import tiers_asked
 from planner.estimate.question import Question
-from planner.frontier.answer import considered
-from planner.frontier.curve import Points
+from planner.frontier.curve import Points, considered
 from planner.frontier.tiers import tiers
 
 SPEEDUP, EXAMPLE = 2.5, 6.0
